@@ -1,0 +1,30 @@
+//! What the other roles ask of the metadata service: plain types and three traits.
+//!
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` (fronts). Nothing here assumes that the service
+//! is in this process: every call may fail, be lost or answer late; all carry the cluster's view by
+//! sequencer epoch. Kafka's numbers do not appear: each front translates in its own `reply.rs`.
+
+mod admin;
+mod error;
+mod group;
+pub mod limits;
+mod log_index;
+mod sequencer;
+mod topic;
+
+pub use admin::{Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, TopicRef};
+pub use error::{MetadataError, MetadataErrorKind};
+pub use group::{
+    CommitOffsets, CommittedOffset, DescribedGroup, DescribedMember, FetchOffsets, GroupError,
+    GroupOverview, GroupReply, GroupRequest, GroupState, HeartbeatGroup, JoinGroup, JoinedGroup,
+    JoinedMember, LeaveGroup, LeavingMember, OffsetPartition, SyncGroup, SyncedGroup,
+};
+pub use log_index::{
+    FeedUpdate, IndexExtent, IndexFeed, IndexSlice, ListedOffset, LogIndex, LogIndexError,
+    OffsetQuery, PartitionAdvance,
+};
+pub use sequencer::{
+    BatchVerdict, ProduceRefusal, ProducerSpan, Registered, ReservationSummary, ReserveError,
+    ReserveReply, ReserveRequest, Sequencer, SessionEnd, WrittenReport,
+};
+pub use topic::{Topic, TopicName, TopicNameError, TopicTable};

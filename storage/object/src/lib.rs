@@ -1,0 +1,37 @@
+//! Object stores behind one narrow trait: conditional create, ranged get, head, list, delete.
+//!
+//! Back ends: local directory, memory, S3. Around them: own retry, hedged puts, request meter,
+//! start-up probe. Only this crate knows `object_store` and the file system.
+
+mod bucket;
+mod cluster;
+#[cfg(any(test, feature = "test-util"))]
+mod conformance;
+mod durable;
+#[cfg(any(test, feature = "test-util"))]
+mod faulty;
+mod key;
+pub mod limits;
+mod local;
+mod memory;
+mod meter;
+pub mod metrics;
+mod probe;
+mod s3;
+
+pub use bucket::{
+    Bucket, IDENTITY_BYTES, ListedObject, ObjectRead, PutOutcome, ReadRange, StoreError,
+    StoreErrorKind,
+};
+pub use cluster::{CLUSTER_FORMAT, ClusterError, ClusterFile, ClusterFileError, open_cluster};
+#[cfg(any(test, feature = "test-util"))]
+pub use conformance::conformance;
+pub use durable::{DurableBucket, DurableConfig};
+#[cfg(any(test, feature = "test-util"))]
+pub use faulty::{Fault, FaultRule, FaultyBucket, Gate};
+pub use key::{KeyClass, OBJECT_KEY_BYTES_MAX, ObjectKey};
+pub use local::{LocalBucket, LocalOpenError};
+pub use memory::MemoryBucket;
+pub use meter::{LatencyRow, MeterRow, Operation, RequestMeter, RequestOutcome};
+pub use probe::{ProbeError, ProbeReport, probe};
+pub use s3::{S3Bucket, S3Config, S3OpenError};

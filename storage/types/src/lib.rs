@@ -1,0 +1,24 @@
+//! The words of the project as types: ids, offsets, epochs, positions, byte ranges, the object header.
+//!
+//! Used by every crate, uses none. Newtypes with checked arithmetic, so that two numbers with
+//! different meaning cannot change places. No I/O, no clock.
+
+mod epoch;
+mod header;
+mod id;
+pub mod limits;
+mod offset;
+mod range;
+mod reader;
+mod time;
+
+pub use epoch::{LeaderEpoch, ProducerEpoch, SequencerEpoch};
+pub use header::{HeaderError, OBJECT_HEADER_BYTES, ObjectHeader, ObjectKind};
+pub use id::{
+    ChainIndex, ClusterId, IdError, PartitionIndex, ProducerId, SegmentId, SessionId, TopicId,
+    TopicPartition, WriteId,
+};
+pub use offset::Offset;
+pub use range::ByteRange;
+pub use reader::{ByteReader, ShortBytes};
+pub use time::{MonotonicTime, Timestamp};

@@ -1,0 +1,126 @@
+//! Creates a bucket with one signed request (AWS Signature Version 4): `object_store` cannot.
+
+use anyhow::{Context as _, bail};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+
+/// Who signs.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreKeys {
+    /// Access key id.
+    pub key_id: &'static str,
+    /// Secret access key.
+    pub secret: &'static str,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sign(key: &[u8], text: &str) -> anyhow::Result<Vec<u8>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).context("key of a signature")?;
+    mac.update(text.as_bytes());
+    Ok(mac.finalize().into_bytes().to_vec())
+}
+
+/// `YYYYMMDD'T'HHMMSS'Z'` of seconds since 1970.
+fn basic_time(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Howard Hinnant's civil-from-days: the year begins in March.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Creates `bucket` at `endpoint` (path style, region `us-east-1`); one that exists is fine.
+///
+/// # Errors
+/// The store refuses or does not answer.
+pub async fn create_bucket(endpoint: &str, bucket: &str, keys: StoreKeys) -> anyhow::Result<()> {
+    let seconds = esker_env::Env::system().clock.wall().millis() / 1000;
+    let time = basic_time(seconds);
+    let (date, _) = time.split_once('T').context("a time has a date")?;
+    let host = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, host)| host);
+    let host = host.trim_end_matches('/');
+    let nothing = hex(&Sha256::digest(b""));
+    let signed = "host;x-amz-content-sha256;x-amz-date";
+    let canonical = format!(
+        "PUT\n/{bucket}\n\nhost:{host}\nx-amz-content-sha256:{nothing}\nx-amz-date:{time}\n\n\
+         {signed}\n{nothing}"
+    );
+    let scope = format!("{date}/us-east-1/s3/aws4_request");
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
+        hex(&Sha256::digest(&canonical))
+    );
+    let mut key = format!("AWS4{}", keys.secret).into_bytes();
+    for part in [date, "us-east-1", "s3", "aws4_request"] {
+        key = sign(&key, part)?;
+    }
+    let signature = hex(&sign(&key, &to_sign)?);
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
+        keys.key_id
+    );
+    let response = reqwest::Client::new()
+        .put(format!("http://{host}/{bucket}"))
+        .header("x-amz-content-sha256", nothing)
+        .header("x-amz-date", time)
+        .header("authorization", authorization)
+        .send()
+        .await
+        .context("send the request")?;
+    let status = response.status();
+    if status.is_success() || status.as_u16() == 409 {
+        return Ok(());
+    }
+    bail!(
+        "store answered {status}: {}",
+        response.text().await.unwrap_or_default()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_signatures_want_it() {
+        assert_eq!(basic_time(0), "19700101T000000Z");
+        assert_eq!(basic_time(1_709_210_096), "20240229T123456Z");
+        assert_eq!(basic_time(1_798_761_599), "20261231T235959Z");
+    }
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the environment names a store")]
+    async fn a_signed_request_makes_a_bucket_and_a_wrong_secret_does_not() {
+        let Ok(endpoint) = std::env::var("ESKER_TEST_S3_ENDPOINT") else {
+            println!("SKIPPED: creating a bucket needs ESKER_TEST_S3_ENDPOINT");
+            return;
+        };
+        let wrong = StoreKeys {
+            secret: "wrong",
+            ..crate::MINIO_KEYS
+        };
+
+        let made = create_bucket(&endpoint, "esker-test", crate::MINIO_KEYS).await;
+        let refused = create_bucket(&endpoint, "esker-other", wrong).await;
+
+        assert!(made.is_ok(), "{made:?}");
+        assert!(refused.is_err());
+    }
+}

@@ -1,0 +1,18 @@
+//! What the end-to-end tests stand on: the S3 shaping proxy, real stores and real processes.
+//!
+//! Everything listens on loopback only, on ports the system chose, and ends with its handle.
+
+mod bucket_maker;
+mod minio;
+mod ports;
+mod process;
+mod shaper;
+
+pub use bucket_maker::{StoreKeys, create_bucket};
+pub use minio::{MINIO_KEYS, MinioMissing, MinioServer};
+pub use ports::free_port;
+pub use process::{EskerArguments, EskerProcess};
+pub use shaper::{
+    FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
+    ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,
+};
