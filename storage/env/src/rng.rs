@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use esker_types::{ClusterId, SessionId, TopicId, WriteId};
 use rand::rngs::StdRng;
-use rand::{Rng as _, RngExt as _, SeedableRng};
+use rand::{Rng as _, RngExt as _, SeedableRng, TryRng as _};
 
 /// A stream of random numbers; clones share the stream.
 #[derive(Clone)]

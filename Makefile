@@ -1,0 +1,62 @@
+# The one list of commands. `make` prints it. Build products go to a shared directory outside the checkout.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/esker/target
+export CARGO_TERM_COLOR ?= auto
+CARGO_BIN := $(CARGO_TARGET_DIR)/debug
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart build release test check fmt lint docs tidy unit e2e kill shaper fuzz clean-cache bootstrap
+
+help: ## print this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+quickstart: ## build, start on a local directory, show a produced record consumed, keep serving
+	@.ci/bootstrap build
+	@cargo build --quiet -p esker
+	@tests/e2e/quickstart.sh $(CARGO_BIN)/esker
+
+build: ## build the binary (debug)
+	cargo build -p esker
+
+release: ## build the binary as it is shipped
+	cargo build -p esker --release
+
+test: bootstrap check unit e2e ## everything that decides whether a change lands
+
+bootstrap: ## install what the tests need (idempotent, outside the checkout)
+	.ci/bootstrap
+
+check: fmt lint docs tidy ## formatting, lints, rustdoc, the project's own rules
+
+fmt: ## formatting is rustfmt's
+	cargo fmt --all --check
+
+lint: ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+docs: ## rustdoc, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+tidy: ## the rules of docs/STYLE.md that a machine can check
+	cargo run --quiet -p esker-tidy
+
+unit: ## unit, property and in-process tests of every crate
+	cargo test --workspace --exclude esker-e2e --quiet
+
+e2e: ## black box: the binary against directory and MinIO, with Kafka's tools, sarama, kcat and curl
+	cargo build --quiet -p esker -p esker-testkit
+	cargo test -p esker-e2e -- --nocapture --test-threads=1
+
+kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
+	cargo build --quiet -p esker -p esker-testkit
+	ESKER_KILL_ROUNDS=$${ROUNDS:-200} cargo test -p esker-e2e --test kill -- --nocapture
+
+shaper: ## run the S3 shaping and fault proxy; ARGS="--help" for its options
+	cargo run --quiet -p esker-testkit --bin esker-s3-shaper -- $(ARGS)
+
+fuzz: ## coverage-guided fuzzing of every decoder (nightly + cargo-fuzz): TARGET=kafka_guard make fuzz
+	cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $${TARGET:-kafka_guard} -- -max_total_time=$${SECONDS_MAX:-60}
+
+clean-cache: ## remove everything the build keeps outside the checkout
+	rm -rf $(HOME)/.cache/esker

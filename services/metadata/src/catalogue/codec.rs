@@ -1,0 +1,275 @@
+//! Stored form of catalogue commands and of the catalogue's part of a snapshot.
+//!
+//! Every length is compared with the bytes left before memory is taken. Format page:
+//! docs/formats/metadata-catalogue.md.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use esker_metadata_api::{Topic, TopicName, TopicNameError, TopicRef};
+use esker_types::{ByteReader, ShortBytes, TopicId};
+
+use super::{Catalogue, CatalogueCommand};
+
+const CREATE_TOPIC: u8 = 1;
+const DELETE_TOPIC_NAMED: u8 = 2;
+const DELETE_TOPIC_ID: u8 = 3;
+const TAKE_PRODUCER_IDS: u8 = 4;
+/// Bytes of one part of a snapshot, about: parts end with a whole topic.
+const PART_BYTES: usize = 1024 * 1024;
+
+/// Bytes that are no catalogue command or snapshot of this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CatalogueDecodeError {
+    /// They end early.
+    #[error("catalogue bytes end early")]
+    Short(#[source] ShortBytes),
+    /// A command of a newer Esker.
+    #[error("catalogue command {code} is unknown: written by a newer Esker?")]
+    Unknown {
+        /// Its code.
+        code: u8,
+    },
+    /// A text is not UTF-8.
+    #[error("catalogue text is not UTF-8")]
+    Text,
+    /// A topic's name breaks the rules.
+    #[error("catalogue holds a topic name that is not valid")]
+    Name(#[source] TopicNameError),
+    /// A topic without partitions.
+    #[error("catalogue holds a topic without partitions")]
+    NoPartitions,
+    /// Bytes are left over.
+    #[error("{bytes} bytes are left behind a catalogue value")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl From<ShortBytes> for CatalogueDecodeError {
+    fn from(short: ShortBytes) -> Self {
+        Self::Short(short)
+    }
+}
+
+fn put_text(into: &mut BytesMut, text: &str) {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    into.put_u32(length);
+    into.put_slice(text.as_bytes());
+}
+
+fn text<'a>(reader: &mut ByteReader<'a>) -> Result<&'a str, CatalogueDecodeError> {
+    std::str::from_utf8(reader.bytes_u32()?).map_err(|_| CatalogueDecodeError::Text)
+}
+
+fn name(reader: &mut ByteReader<'_>) -> Result<TopicName, CatalogueDecodeError> {
+    TopicName::new(text(reader)?).map_err(CatalogueDecodeError::Name)
+}
+
+fn put_topic(into: &mut BytesMut, topic: &Topic) {
+    into.put_slice(&topic.id.bytes());
+    put_text(into, topic.name.as_str());
+    into.put_u32(topic.partition_count.get());
+    into.put_u16(topic.replication_factor);
+    into.put_u32(u32::try_from(topic.configs.len()).unwrap_or(u32::MAX));
+    for (key, value) in &topic.configs {
+        put_text(into, key);
+        put_text(into, value);
+    }
+}
+
+fn topic(reader: &mut ByteReader<'_>) -> Result<Topic, CatalogueDecodeError> {
+    let id = TopicId::from_bytes(reader.array()?);
+    let name = name(reader)?;
+    let partition_count = NonZeroU32::new(reader.u32()?);
+    let partition_count = partition_count.ok_or(CatalogueDecodeError::NoPartitions)?;
+    let replication_factor = reader.u16()?;
+    let mut configs = BTreeMap::new();
+    for _ in 0..reader.count_u32(8)? {
+        let key = text(reader)?.to_owned();
+        configs.insert(key, text(reader)?.to_owned());
+    }
+    Ok(Topic {
+        id,
+        name,
+        partition_count,
+        replication_factor,
+        configs,
+    })
+}
+
+fn end<T>(reader: &ByteReader<'_>, value: T) -> Result<T, CatalogueDecodeError> {
+    match reader.remaining() {
+        0 => Ok(value),
+        bytes => Err(CatalogueDecodeError::Trailing { bytes }),
+    }
+}
+
+impl CatalogueCommand {
+    pub(crate) fn encode(&self, into: &mut BytesMut) {
+        match self {
+            Self::CreateTopic(topic) => {
+                into.put_u8(CREATE_TOPIC);
+                put_topic(into, topic);
+            }
+            Self::DeleteTopic(TopicRef::Name(name)) => {
+                into.put_u8(DELETE_TOPIC_NAMED);
+                put_text(into, name.as_str());
+            }
+            Self::DeleteTopic(TopicRef::Id(id)) => {
+                into.put_u8(DELETE_TOPIC_ID);
+                into.put_slice(&id.bytes());
+            }
+            Self::TakeProducerIds => into.put_u8(TAKE_PRODUCER_IDS),
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CatalogueDecodeError> {
+        let mut reader = ByteReader::new(bytes);
+        let command = match reader.u8()? {
+            CREATE_TOPIC => Self::CreateTopic(topic(&mut reader)?),
+            DELETE_TOPIC_NAMED => Self::DeleteTopic(TopicRef::Name(name(&mut reader)?)),
+            DELETE_TOPIC_ID => {
+                Self::DeleteTopic(TopicRef::Id(TopicId::from_bytes(reader.array()?)))
+            }
+            TAKE_PRODUCER_IDS => Self::TakeProducerIds,
+            code => return Err(CatalogueDecodeError::Unknown { code }),
+        };
+        end(&reader, command)
+    }
+}
+
+impl Catalogue {
+    /// The whole catalogue in parts of about a MiB.
+    pub(crate) fn snapshot(&self) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        let mut part = BytesMut::new();
+        part.put_i64(self.producer_id_next);
+        for topic in self.topics.iter() {
+            if part.len() >= PART_BYTES {
+                parts.push(part.split().freeze());
+                part.put_i64(self.producer_id_next);
+            }
+            put_topic(&mut part, topic);
+        }
+        parts.push(part.freeze());
+        parts
+    }
+
+    /// Adds one part of a snapshot.
+    pub(crate) fn restore(&mut self, part: &[u8]) -> Result<(), CatalogueDecodeError> {
+        let mut reader = ByteReader::new(part);
+        self.producer_id_next = self.producer_id_next.max(reader.i64()?);
+        while reader.remaining() > 0 {
+            self.insert(topic(&mut reader)?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::topic as sample;
+    use super::*;
+
+    fn commands() -> Vec<CatalogueCommand> {
+        vec![
+            CatalogueCommand::CreateTopic(sample("orders", 7, 3)),
+            CatalogueCommand::DeleteTopic(TopicRef::Name(TopicName::new("orders").unwrap())),
+            CatalogueCommand::DeleteTopic(TopicRef::Id(TopicId::from_bytes([7; 16]))),
+            CatalogueCommand::TakeProducerIds,
+        ]
+    }
+
+    fn encoded(command: &CatalogueCommand) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        command.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn golden_bytes_of_the_commands() {
+        let golden = include_str!("../../../../docs/formats/metadata-catalogue.hex");
+
+        let lines: Vec<String> = commands()
+            .iter()
+            .map(|command| {
+                let bytes = encoded(command);
+                bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+            })
+            .collect();
+
+        assert_eq!(lines, golden.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn commands_read_back_and_no_cut_or_extended_one_does() {
+        for command in commands() {
+            let mut bytes = encoded(&command);
+
+            assert_eq!(CatalogueCommand::decode(&bytes), Ok(command.clone()));
+            for cut in 0..bytes.len() {
+                let error = CatalogueCommand::decode(&bytes[..cut]).unwrap_err();
+                assert!(matches!(error, CatalogueDecodeError::Short(_)), "{error:?}");
+            }
+            bytes.put_u8(0);
+            let trailing = Err(CatalogueDecodeError::Trailing { bytes: 1 });
+            assert_eq!(CatalogueCommand::decode(&bytes), trailing);
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_are_named_for_what_they_are() {
+        let mut create = encoded(&commands()[0]);
+        create[17..21].copy_from_slice(&u32::MAX.to_be_bytes());
+        let mut no_partitions = encoded(&CatalogueCommand::CreateTopic(sample("t", 1, 1)));
+        no_partitions[22..26].copy_from_slice(&0_u32.to_be_bytes());
+
+        let decode = CatalogueCommand::decode;
+        assert!(matches!(
+            decode(&create),
+            Err(CatalogueDecodeError::Short(_))
+        ));
+        assert_eq!(
+            decode(&no_partitions),
+            Err(CatalogueDecodeError::NoPartitions)
+        );
+        assert_eq!(
+            decode(&[99]),
+            Err(CatalogueDecodeError::Unknown { code: 99 })
+        );
+        assert!(matches!(
+            decode(&[2, 0, 0, 0, 1, b'/']),
+            Err(CatalogueDecodeError::Name(_))
+        ));
+        assert_eq!(
+            decode(&[2, 0, 0, 0, 1, 0xff]),
+            Err(CatalogueDecodeError::Text)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_of_several_parts_restores_the_whole_catalogue() {
+        let mut catalogue = Catalogue::default();
+        catalogue.apply(CatalogueCommand::TakeProducerIds);
+        for index in 0..20_000_u128 {
+            let mut row = sample(&format!("topic-{index}"), 1, 1);
+            row.id = TopicId::from_bytes((index + 1).to_be_bytes());
+            catalogue.insert(row);
+        }
+
+        let parts = catalogue.snapshot();
+        let mut restored = Catalogue::default();
+        for part in &parts {
+            restored.restore(part).unwrap();
+        }
+
+        assert!(parts.len() > 1);
+        assert_eq!(restored.ids(), catalogue.ids());
+        assert_eq!(restored.partition_count, catalogue.partition_count);
+        assert_eq!(restored.producer_id_next, catalogue.producer_id_next);
+        assert_eq!(restored.collisions, catalogue.collisions);
+    }
+}
