@@ -1,0 +1,18 @@
+//! Limits of the chain. Each has a test that goes one past it.
+
+use std::time::Duration;
+
+use esker_env::RetryPolicy;
+
+/// Waits of a create that goes on until it is known who is there. The bucket below has waited between
+/// its own tries already, so a long outage costs one more operation each two seconds at most.
+pub const SETTLE_RETRY: RetryPolicy = RetryPolicy {
+    delay_first: Duration::from_millis(50),
+    delay_max: Duration::from_secs(2),
+    tries_max: u32::MAX,
+};
+/// Failed tries of one create after which it is worth a warning; again at each doubling.
+pub const SETTLE_WARN_TRIES: u32 = 4;
+/// Reads of an object that make no sense before it counts as foreign: one bit may flip on the way,
+/// the same object is not read wrong three times.
+pub const FOREIGN_READS_MAX: u32 = 3;

@@ -1,0 +1,1 @@
+//! Settling under every fault.
