@@ -5,6 +5,7 @@
 //! sequencer epoch. Kafka's numbers do not appear: each front translates in its own `reply.rs`.
 
 mod admin;
+pub mod configs;
 mod error;
 mod group;
 pub mod limits;

@@ -1,0 +1,18 @@
+//! The Kafka front of catalogue, configs, cluster, groups and producer ids: all but the data path.
+//!
+//! The binary hands every request that is not Produce, Fetch, ListOffsets or ApiVersions to
+//! [`AdminFront::handle`]. Knows no storage: everything goes through `esker_metadata_api::Admin`.
+//! Invariants: "unknown" is told only from a current table (R1); trouble of the metadata service
+//! becomes a retriable code, never -1; each fact has its code in `reply.rs` alone. Cost of a request:
+//! none when the pushed table answers it, else one current table and one call per topic or group.
+//! Limits: `limits.rs`; all lists are bounded by the guard, all waits by a deadline but those of
+//! JoinGroup and SyncGroup, which end with the rebalance.
+
+mod config;
+mod front;
+pub mod limits;
+mod placement;
+
+pub use config::AdminConfig;
+pub use front::AdminFront;
+pub use placement::Broker;
