@@ -3,15 +3,15 @@
 //! Everything listens on loopback only, on ports the system chose, and ends with its handle.
 
 mod bucket_maker;
-mod minio;
 mod ports;
 mod process;
+mod seaweed;
 mod shaper;
 
 pub use bucket_maker::{StoreKeys, create_bucket};
-pub use minio::{MINIO_KEYS, MinioMissing, MinioServer};
 pub use ports::free_port;
 pub use process::{EskerArguments, EskerProcess};
+pub use seaweed::{SEAWEED_KEYS, SeaweedServer};
 pub use shaper::{
     FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
     ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,

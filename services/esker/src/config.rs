@@ -1,0 +1,339 @@
+//! Configuration of `esker serve`: layered by origin, parsed whole, all mistakes told at once.
+//!
+//! Nobody else reads the environment. Each crate owns its own settings struct; here they are made.
+
+mod layers;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use esker_types::ClusterId;
+
+pub(crate) use layers::{Chosen, FileError, Layers, Origin, read_file};
+pub(crate) use table::SETTINGS;
+
+use table as name;
+
+/// Where the bucket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreUrl {
+    Directory(PathBuf),
+    S3 { bucket: String, prefix: String },
+    Memory,
+}
+
+/// The address that Kafka clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Advertised {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+    Auto,
+}
+
+/// Access to S3; what is `None` comes from AWS's usual places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct S3Settings {
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) path_style: Option<bool>,
+    pub(crate) access_key_id: Option<String>,
+    pub(crate) secret_access_key: Option<Secret>,
+    pub(crate) session_token: Option<Secret>,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServeConfig {
+    pub(crate) store: StoreUrl,
+    pub(crate) s3: S3Settings,
+    pub(crate) cluster_id: Option<ClusterId>,
+    pub(crate) node_id: i32,
+    pub(crate) kafka_listen: SocketAddr,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) advertise: Option<Advertised>,
+    pub(crate) linger: Duration,
+    pub(crate) segment_bytes: u32,
+    pub(crate) segments_in_flight: usize,
+    pub(crate) produce_buffer_bytes: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) default_partitions: u32,
+    pub(crate) group_delay: Duration,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) stall_deadline: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_level: String,
+}
+
+/// One value that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} = {value:?} (from {origin}): {wanted}")]
+pub(crate) struct Mistake {
+    pub(crate) setting: &'static str,
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+    /// What would be right.
+    pub(crate) wanted: &'static str,
+}
+
+/// All mistakes of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistakes(pub(crate) Vec<Mistake>);
+
+impl std::error::Error for Mistakes {}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("configuration cannot be used")?;
+        for mistake in &self.0 {
+            write!(f, "\n  {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads typed values and gathers what is wrong.
+struct Reader<'a> {
+    chosen: &'a BTreeMap<&'static str, Chosen>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn optional<T>(
+        &mut self,
+        setting: &'static str,
+        wanted: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let chosen = self.chosen.get(setting)?;
+        let parsed = parse(&chosen.value);
+        if parsed.is_none() {
+            let is_secret = table::named(setting).is_some_and(|setting| setting.is_secret);
+            let value = chosen.value.clone();
+            self.mistakes.push(Mistake {
+                setting,
+                value: if is_secret { "(secret)".into() } else { value },
+                origin: chosen.origin.clone(),
+                wanted,
+            });
+        }
+        parsed
+    }
+
+    fn text(&mut self, setting: &'static str) -> Option<String> {
+        self.optional(setting, "a text", |text| Some(text.to_owned()))
+    }
+
+    fn number<T: FromStr + PartialOrd>(
+        &mut self,
+        setting: &'static str,
+        wanted: &'static str,
+        bounds: std::ops::RangeInclusive<T>,
+        otherwise: T,
+    ) -> T {
+        let parse = |text: &str| text.parse().ok().filter(|value| bounds.contains(value));
+        self.optional(setting, wanted, parse).unwrap_or(otherwise)
+    }
+
+    fn millis(&mut self, setting: &'static str) -> Duration {
+        let day = 24 * 60 * 60 * 1000;
+        let wanted = "milliseconds from 0 to a day are wanted";
+        Duration::from_millis(self.number(setting, wanted, 0..=day, 0))
+    }
+
+    fn address(&mut self, setting: &'static str) -> SocketAddr {
+        let wanted = "an IP address and a port are wanted, such as 127.0.0.1:9092 or [::]:9092";
+        self.optional(setting, wanted, |text| text.parse().ok())
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn switch(&mut self, setting: &'static str) -> Option<bool> {
+        self.optional(setting, "true or false is wanted", |text| text.parse().ok())
+    }
+}
+
+fn parse_store(text: &str) -> Option<StoreUrl> {
+    if text == "memory:" || text == "memory" {
+        return Some(StoreUrl::Memory);
+    }
+    if let Some(path) = text.strip_prefix("file://") {
+        return (!path.is_empty()).then(|| StoreUrl::Directory(PathBuf::from(path)));
+    }
+    let rest = text.strip_prefix("s3://")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    (!bucket.is_empty()).then(|| StoreUrl::S3 {
+        bucket: bucket.to_owned(),
+        prefix: prefix.trim_matches('/').to_owned(),
+    })
+}
+
+fn parse_advertised(text: &str) -> Option<Advertised> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    (!host.is_empty()).then(|| Advertised {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+fn parse_log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        "auto" => Some(LogFormat::Auto),
+        _ => None,
+    }
+}
+
+fn parse_roles(text: &str) -> Option<()> {
+    const ROLES: [&str; 4] = ["all", "ingest", "fetch", "metadata"];
+    let roles: Vec<&str> = text.split(',').map(str::trim).collect();
+    let known = roles.iter().all(|role| ROLES.contains(role));
+    let whole = roles.contains(&"all") || ROLES[1..].iter().all(|role| roles.contains(role));
+    (known && whole).then_some(())
+}
+
+fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
+    S3Settings {
+        endpoint: reader.optional(
+            name::S3_ENDPOINT,
+            "a URL is wanted, such as http://127.0.0.1:9000",
+            |text| (text.starts_with("http://") || text.starts_with("https://")).then(|| text.into()),
+        ),
+        region: reader.text(name::S3_REGION),
+        path_style: reader.switch(name::S3_PATH_STYLE),
+        access_key_id: reader.text(name::S3_ACCESS_KEY_ID),
+        secret_access_key: reader.text(name::S3_SECRET_ACCESS_KEY).map(Secret),
+        session_token: reader.text(name::S3_SESSION_TOKEN).map(Secret),
+    }
+}
+
+impl ServeConfig {
+    /// Checks all values together.
+    ///
+    /// # Errors
+    /// Every value that cannot be used, with its origin and what is wanted.
+    pub(crate) fn parse(chosen: &BTreeMap<&'static str, Chosen>) -> Result<Self, Mistakes> {
+        let mut reader = Reader {
+            chosen,
+            mistakes: Vec::new(),
+        };
+        let reading = &mut reader;
+        reading.optional(
+            name::ROLE,
+            "all roles run in one process in this version: write all",
+            parse_roles,
+        );
+        let config = Self {
+            store: reading
+                .optional(
+                    name::STORE,
+                    "file:///dir, s3://bucket/prefix or memory: is wanted",
+                    parse_store,
+                )
+                .unwrap_or(StoreUrl::Memory),
+            s3: read_s3(reading),
+            cluster_id: reading.optional(name::CLUSTER_ID, "32 hex digits are wanted", |text| {
+                ClusterId::from_hex(text).ok()
+            }),
+            node_id: reading.number(name::NODE_ID, "0 to 2147483647 is wanted", 0..=i32::MAX, 1),
+            kafka_listen: reading.address(name::KAFKA_LISTEN),
+            http_listen: reading.address(name::HTTP_LISTEN),
+            advertise: reading.optional(
+                name::ADVERTISE,
+                "host:port is wanted, such as kafka.example.com:9092",
+                parse_advertised,
+            ),
+            linger: reading.millis(name::LINGER_MS),
+            segment_bytes: reading.number(
+                name::SEGMENT_BYTES,
+                "65536 to 8388608 bytes are wanted",
+                65_536..=esker_types::limits::SEGMENT_BYTES_MAX,
+                0,
+            ),
+            segments_in_flight: reading.number(
+                name::SEGMENTS_IN_FLIGHT,
+                "1 to 64 is wanted",
+                1..=64,
+                1,
+            ),
+            produce_buffer_bytes: reading.number(
+                name::PRODUCE_BUFFER_BYTES,
+                "16777216 to 4294967295 bytes are wanted: two full segments at least",
+                16 * 1024 * 1024..=4_294_967_295,
+                0,
+            ),
+            cache_bytes: reading.number(
+                name::CACHE_BYTES,
+                "16777216 bytes or more are wanted",
+                16 * 1024 * 1024..=usize::MAX,
+                0,
+            ),
+            auto_create_topics: reading.switch(name::AUTO_CREATE_TOPICS).unwrap_or(true),
+            default_partitions: reading.number(
+                name::DEFAULT_PARTITIONS,
+                "1 to 10000 is wanted",
+                1..=esker_types::limits::PARTITIONS_PER_TOPIC_MAX,
+                1,
+            ),
+            group_delay: reading.millis(name::GROUP_DELAY_MS),
+            checkpoint_interval: reading.millis(name::CHECKPOINT_INTERVAL_MS),
+            stall_deadline: reading.millis(name::STALL_DEADLINE_MS),
+            drain_timeout: reading.millis(name::DRAIN_TIMEOUT_MS),
+            log_format: reading
+                .optional(
+                    name::LOG_FORMAT,
+                    "text, json or auto is wanted",
+                    parse_log_format,
+                )
+                .unwrap_or(LogFormat::Auto),
+            log_level: reading.text(name::LOG_LEVEL).unwrap_or_default(),
+        };
+        if reader.mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes(reader.mistakes))
+        }
+    }
+}
+
+/// One line per setting: name, value (secrets hidden), origin. For people and for the log.
+pub(crate) fn describe(chosen: &BTreeMap<&'static str, Chosen>) -> Vec<(String, String, String)> {
+    let row = |setting: &table::Setting| {
+        let chosen = chosen.get(setting.name)?;
+        let value = if setting.is_secret {
+            "(secret)".to_owned()
+        } else {
+            chosen.value.clone()
+        };
+        Some((setting.name.to_owned(), value, chosen.origin.to_string()))
+    };
+    SETTINGS.iter().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Claims about the checked configuration.
+
+use super::*;
+
+fn parse(flags: &[(&str, &str)]) -> Result<ServeConfig, Mistakes> {
+    let flags = flags
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let layers = Layers {
+        flags,
+        variable: &|_| None,
+        file: None,
+    };
+    ServeConfig::parse(&layers.choose())
+}
+
+#[test]
+fn the_defaults_are_a_directory_and_the_usual_ports() {
+    let config = parse(&[]).unwrap();
+
+    assert_eq!(
+        config.store,
+        StoreUrl::Directory(PathBuf::from("./esker-data"))
+    );
+    assert_eq!(config.kafka_listen.port(), 9092);
+    assert_eq!(config.http_listen.port(), 8080);
+    assert!(config.auto_create_topics);
+    assert_eq!(config.s3, S3Settings::default());
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_origin() {
+    let mistakes = parse(&[
+        ("store", "ftp://x"),
+        ("kafka-listen", "localhost:9092"),
+        ("segment-bytes", "8388609"),
+        ("segments-in-flight", "65"),
+        ("default-partitions", "10001"),
+        ("role", "ingest"),
+        ("cluster-id", "xyz"),
+    ])
+    .unwrap_err();
+
+    let settings: Vec<_> = mistakes.0.iter().map(|mistake| mistake.setting).collect();
+    assert_eq!(settings.len(), 7, "{mistakes}");
+    assert!(mistakes.0.iter().all(|row| row.origin == Origin::Flag));
+    assert!(mistakes.to_string().contains("ftp://x"));
+}
+
+#[test]
+fn stores_are_told_by_their_url() {
+    let s3 = |bucket: &str, prefix: &str| StoreUrl::S3 {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    };
+
+    assert_eq!(parse_store("s3://b/p/q/"), Some(s3("b", "p/q")));
+    assert_eq!(parse_store("s3://b"), Some(s3("b", "")));
+    assert_eq!(parse_store("s3:///p"), None);
+    assert_eq!(parse_store("file://"), None);
+    assert_eq!(parse_store("memory:"), Some(StoreUrl::Memory));
+}
+
+#[test]
+fn an_advertised_address_may_be_a_name_or_an_ipv6_address() {
+    let advertised = |text| parse_advertised(text).map(|found| (found.host, found.port));
+
+    assert_eq!(advertised("kafka.x:1"), Some(("kafka.x".into(), 1)));
+    assert_eq!(advertised("[::1]:2"), Some(("::1".into(), 2)));
+    assert_eq!(advertised("host"), None);
+    assert_eq!(advertised("host:0"), None);
+    assert_eq!(advertised(":1"), None);
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let flags = BTreeMap::from([("s3-secret-access-key".to_owned(), "hunter2".to_owned())]);
+    let layers = Layers {
+        flags,
+        variable: &|_| None,
+        file: None,
+    };
+    let chosen = layers.choose();
+
+    let shown = format!("{:?} {:?}", describe(&chosen), ServeConfig::parse(&chosen));
+
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

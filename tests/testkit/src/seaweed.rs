@@ -1,0 +1,144 @@
+//! SeaweedFS as a child process: a real S3 store whose conditional writes hold under races.
+//!
+//! Never linked, never shipped; `.ci/bootstrap` unpacks the pinned binary. Loopback only, and its
+//! usage reports are off.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use esker_env::Env;
+
+use crate::{StoreKeys, create_bucket, free_port};
+
+/// The identity that every test's store knows.
+pub const SEAWEED_KEYS: StoreKeys = StoreKeys {
+    key_id: "eskertest",
+    secret: "eskertestsecret",
+};
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Servers whose ports are chosen: name of the flag before `.port`.
+const SERVERS: [&str; 5] = ["master", "volume", "filer", "s3", "admin"];
+
+/// A running SeaweedFS; killed on drop.
+#[derive(Debug)]
+pub struct SeaweedServer {
+    child: Child,
+    endpoint: String,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told about binaries by the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let home = variable("HOME").unwrap_or_default();
+    let path = variable("ESKER_SEAWEED").map_or_else(
+        || Path::new(&home).join(".cache/esker/bin/weed"),
+        PathBuf::from,
+    );
+    if !path.is_file() {
+        bail!(
+            "no SeaweedFS at {}: run .ci/bootstrap seaweed, or set ESKER_SEAWEED",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+impl SeaweedServer {
+    /// Starts the store with its data in `directory` and waits until it answers.
+    ///
+    /// # Errors
+    /// No binary, or it did not come up: see `seaweed.log` in the directory.
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(directory.join("seaweed.log"))?;
+        let data = directory.join("data");
+        std::fs::create_dir_all(&data)?;
+        let identities = directory.join("s3.json");
+        std::fs::write(&identities, identities_json())?;
+        let mut command = Command::new(binary()?);
+        command.args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
+        let mut endpoint = String::new();
+        for server in SERVERS {
+            let port = free_port()?;
+            command.arg(format!("-{server}.port={port}"));
+            command.arg(format!("-{server}.port.grpc={}", free_port()?));
+            if server == "s3" {
+                endpoint = format!("http://127.0.0.1:{port}");
+            }
+        }
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"]);
+        command.args(["-admin.ui=false", "-master.telemetry=false"]);
+        let child = command
+            .arg(format!("-dir={}", data.display()))
+            .arg(format!("-s3.config={}", identities.display()))
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start SeaweedFS")?;
+        let mut server = Self { child, endpoint };
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let env = Env::system();
+        let deadline = env.clock.now().after(READY_WITHIN);
+        let url = format!("{}/healthz", self.endpoint);
+        while env.clock.now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("SeaweedFS ended at once ({status}): see seaweed.log");
+            }
+            if reqwest::get(&url)
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                return Ok(());
+            }
+            env.clock.sleep(Duration::from_millis(50)).await;
+        }
+        bail!("SeaweedFS is not ready after {READY_WITHIN:?}: see seaweed.log")
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Creates a bucket; one that exists is fine.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn create_bucket(&self, bucket: &str) -> anyhow::Result<()> {
+        create_bucket(&self.endpoint, bucket, SEAWEED_KEYS).await
+    }
+}
+
+fn identities_json() -> String {
+    let keys = serde_json::json!({
+        "accessKey": SEAWEED_KEYS.key_id,
+        "secretKey": SEAWEED_KEYS.secret,
+    });
+    let identity = serde_json::json!({
+        "name": "esker",
+        "credentials": [keys],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    });
+    serde_json::json!({ "identities": [identity] }).to_string()
+}
+
+impl Drop for SeaweedServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
