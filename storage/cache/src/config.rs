@@ -1,0 +1,105 @@
+//! How much memory the cache may use, and for what.
+
+use std::time::Duration;
+
+use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX};
+
+/// Numbers of a cache. The whole of it never holds more than `cached_bytes + held_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Bytes kept for the next reader.
+    pub cached_bytes: u64,
+    /// Bytes that are being loaded, or were evicted while a reader still sends them.
+    pub held_bytes: u64,
+    /// Bytes of loads in flight for readers at the log's end.
+    pub hot_load_bytes: u32,
+    /// Bytes of loads in flight for readers that catch up: apart, so that they never queue up in
+    /// front of the others.
+    pub cold_load_bytes: u32,
+    /// How long a load waits for readers to let go of memory.
+    pub memory_wait: Duration,
+}
+
+impl Default for CacheConfig {
+    /// For a process with 2 GiB: a quarter of it.
+    fn default() -> Self {
+        Self {
+            cached_bytes: 384 * 1024 * 1024,
+            held_bytes: 128 * 1024 * 1024,
+            hot_load_bytes: 32 * 1024 * 1024,
+            cold_load_bytes: 32 * 1024 * 1024,
+            memory_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Numbers that cannot work together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CacheConfigError {
+    /// Not even one block can be loaded.
+    #[error("each load budget must hold one block of {BLOCK_BYTES} bytes")]
+    LoadsBelowBlock,
+    /// Loads in flight could use up what written objects need on their way in.
+    #[error("held bytes must exceed both load budgets by {OBJECT_BYTES_MAX}")]
+    HeldBelowLoads,
+    /// A block would not fit what is kept.
+    #[error("cached bytes must hold one block of {BLOCK_BYTES} bytes")]
+    CachedBelowBlock,
+}
+
+impl CacheConfig {
+    /// Whether the numbers work together.
+    ///
+    /// # Errors
+    /// [`CacheConfigError`]: which do not.
+    pub fn check(&self) -> Result<(), CacheConfigError> {
+        if self.hot_load_bytes.min(self.cold_load_bytes) < BLOCK_BYTES {
+            return Err(CacheConfigError::LoadsBelowBlock);
+        }
+        if self.cached_bytes < u64::from(BLOCK_BYTES) {
+            return Err(CacheConfigError::CachedBelowBlock);
+        }
+        let loads = u64::from(self.hot_load_bytes) + u64::from(self.cold_load_bytes);
+        if self.held_bytes < loads.saturating_add(u64::from(OBJECT_BYTES_MAX)) {
+            return Err(CacheConfigError::HeldBelowLoads);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_works_and_each_number_has_a_floor() {
+        let good = CacheConfig::default();
+        let loads = u64::from(good.hot_load_bytes) + u64::from(good.cold_load_bytes);
+        let floor = loads + u64::from(OBJECT_BYTES_MAX);
+        let held = |held_bytes| CacheConfig { held_bytes, ..good };
+        let cold = |cold_load_bytes| CacheConfig {
+            cold_load_bytes,
+            ..good
+        };
+        let cached = |cached_bytes| CacheConfig {
+            cached_bytes,
+            ..good
+        };
+
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!(held(floor).check(), Ok(()));
+        assert_eq!(
+            held(floor - 1).check(),
+            Err(CacheConfigError::HeldBelowLoads)
+        );
+        assert_eq!(cold(BLOCK_BYTES).check(), Ok(()));
+        assert_eq!(
+            cold(BLOCK_BYTES - 1).check(),
+            Err(CacheConfigError::LoadsBelowBlock)
+        );
+        assert_eq!(
+            cached(u64::from(BLOCK_BYTES) - 1).check(),
+            Err(CacheConfigError::CachedBelowBlock)
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Both forms keep the contract; what only a misbehaving store can cause.
+
+use esker_object::{
+    Fault, FaultRule, FaultyBucket, Gate, ListedObject, MemoryBucket, PutOutcome, StoreError,
+};
+use esker_types::{ChainIndex, SessionId};
+use futures::future::BoxFuture;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{BlockCache, PlainCache, ReadErrorKind, SegmentCache, conformance};
+
+#[tokio::test(start_paused = true)]
+async fn the_form_on_foyer_keeps_the_contract() {
+    conformance(|bucket, cluster, env, config| {
+        Arc::new(BlockCache::new(bucket, cluster, env, config))
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plain_form_keeps_the_contract() {
+    conformance(|bucket, cluster, env, config| {
+        Arc::new(PlainCache::new(bucket, cluster, env, config))
+    })
+    .await;
+}
+
+/// Answers every get with too many bytes, as a proxy that ignores ranges does.
+#[derive(Debug)]
+struct Overlong;
+
+impl Bucket for Overlong {
+    fn put_if_absent<'a>(&'a self, _: &'a ObjectKey, _: Bytes) -> BoxFuture<'a, PutOutcome> {
+        async { PutOutcome::Exists }.boxed()
+    }
+
+    fn get<'a>(
+        &'a self,
+        _: &'a ObjectKey,
+        _: ReadRange,
+    ) -> BoxFuture<'a, Result<Option<ObjectRead>, StoreError>> {
+        let object_bytes = 3 * u64::from(BLOCK_BYTES);
+        let bytes = Bytes::from(vec![0; usize::try_from(object_bytes).unwrap()]);
+        let read = ObjectRead {
+            bytes,
+            object_bytes,
+        };
+        async { Ok(Some(read)) }.boxed()
+    }
+
+    fn head<'a>(&'a self, _: &'a ObjectKey) -> BoxFuture<'a, Result<Option<u64>, StoreError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn list_after<'a>(
+        &'a self,
+        _: &'a ObjectKey,
+        _: Option<&'a ObjectKey>,
+        _: usize,
+    ) -> BoxFuture<'a, Result<Vec<ListedObject>, StoreError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn delete<'a>(&'a self, _: &'a ObjectKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn segment() -> SegmentId {
+    SegmentId {
+        session: SessionId::from_bytes([1; 16]),
+        index: ChainIndex::ZERO,
+    }
+}
+
+fn plain(bucket: impl Bucket) -> PlainCache {
+    let cluster = ClusterId::from_bytes([2; 16]);
+    let config = CacheConfig::default();
+    PlainCache::new(Arc::new(bucket), cluster, Env::system(), config)
+}
+
+#[tokio::test]
+async fn more_bytes_than_asked_for_are_corrupt_not_served() {
+    let cache = plain(Overlong);
+    let range = ByteRange::new(0, 4).unwrap();
+
+    let outcome = cache.read(segment(), range, Heat::Hot).await;
+
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt { .. }));
+    assert_eq!(error.kind(), ReadErrorKind::Corrupt);
+    let stats = cache.stats();
+    assert_eq!((stats.cached_bytes, stats.memory_bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn one_read_waits_for_a_bounded_number_of_blocks() {
+    let blocks = u64::try_from(READ_BLOCKS_PARALLEL).unwrap() + 1;
+    let object_bytes = blocks * u64::from(BLOCK_BYTES);
+    let inner = MemoryBucket::new();
+    let key = ObjectKey::session_place(ClusterId::from_bytes([2; 16]), segment());
+    let object = Bytes::from(vec![0; usize::try_from(object_bytes).unwrap()]);
+    let _ = inner.put_if_absent(&key, object).await;
+    let bucket = FaultyBucket::new(Arc::new(inner), Env::system());
+    let gate = Gate::new();
+    bucket.add(FaultRule::new(Fault::GateBefore(gate.clone())));
+    let cache = plain(bucket.clone());
+    let range = ByteRange::new(0, object_bytes).unwrap();
+
+    let mut read = cache.read(segment(), range, Heat::Cold);
+    assert!(futures::poll!(&mut read).is_pending());
+
+    assert_eq!(bucket.requests().len(), READ_BLOCKS_PARALLEL);
+    gate.open();
+    assert_eq!(read.await.unwrap().len(), READ_BLOCKS_PARALLEL + 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_range_of_any_object_reads_exactly(
+        object_bytes in 1_u64..5_000_000,
+        ends in (0.0..1.0_f64, 0.0..1.0_f64),
+        written in any::<bool>(),
+    ) {
+        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a test's draw")]
+        #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a test's draw")]
+        let place = |share: f64| (share * object_bytes as f64) as u64;
+        let (start, end) = (place(ends.0.min(ends.1)), place(ends.0.max(ends.1)) + 1);
+        let range = ByteRange::new(start, end.min(object_bytes)).unwrap();
+        let object: Bytes = (0..object_bytes)
+            .map(|at| u8::try_from((at / 3) % 251).unwrap())
+            .collect();
+        let bucket = MemoryBucket::new();
+        let cache = plain(bucket.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+        let read = runtime.block_on(async {
+            if written {
+                cache.insert(segment(), object.clone());
+            } else {
+                let key = ObjectKey::session_place(ClusterId::from_bytes([2; 16]), segment());
+                let _ = bucket.put_if_absent(&key, object.clone()).await;
+            }
+            cache.read(segment(), range, Heat::Cold).await
+        });
+
+        let wanted = part_of(&object, range).unwrap();
+        prop_assert_eq!(read.unwrap().concat(), wanted);
+    }
+}

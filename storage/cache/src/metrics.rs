@@ -1,0 +1,264 @@
+//! Counters of a cache and their Prometheus text. Labels come from closed enums only.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::{Heat, ReadError};
+
+/// Reads answered from memory, by what held them.
+pub(crate) const HITS_TOTAL: &str = "esker_cache_hits_total";
+/// Reads that waited for a load that another one had begun.
+pub(crate) const JOINS_TOTAL: &str = "esker_cache_joined_loads_total";
+/// Blocks asked of the bucket, by heat.
+pub(crate) const LOADS_TOTAL: &str = "esker_cache_loads_total";
+/// Bytes that came from the bucket, by heat.
+pub(crate) const LOADED_BYTES_TOTAL: &str = "esker_cache_loaded_bytes_total";
+/// Loads that failed, by reason.
+pub(crate) const FAILURES_TOTAL: &str = "esker_cache_load_failures_total";
+/// Written objects taken in.
+pub(crate) const INSERTS_TOTAL: &str = "esker_cache_inserts_total";
+/// Written objects left out: too large, or memory held by slow readers.
+pub(crate) const INSERTS_LEFT_OUT_TOTAL: &str = "esker_cache_inserts_left_out_total";
+/// Ranges forgotten because their bytes were wrong.
+pub(crate) const FORGETS_TOTAL: &str = "esker_cache_forgets_total";
+/// Bytes kept for the next reader.
+pub(crate) const CACHED_BYTES: &str = "esker_cache_cached_bytes";
+/// Bytes alive: cached, loading or held by readers.
+pub(crate) const MEMORY_BYTES: &str = "esker_cache_memory_bytes";
+/// The most that may be alive.
+pub(crate) const MEMORY_MAX_BYTES: &str = "esker_cache_memory_max_bytes";
+/// Bytes of loads in flight, by heat.
+pub(crate) const LOADING_BYTES: &str = "esker_cache_loading_bytes";
+/// Loads in flight.
+pub(crate) const LOADS_IN_FLIGHT: &str = "esker_cache_loads_in_flight";
+
+/// Counters and gauges of one moment. Counters count from the cache's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Reads answered from an object that this process wrote.
+    pub object_hits: u64,
+    /// Blocks answered from memory.
+    pub block_hits: u64,
+    /// Blocks that waited for a load which another reader had begun.
+    pub joins: u64,
+    /// Gets sent for readers at the log's end.
+    pub hot_loads: u64,
+    /// Gets sent for readers that catch up.
+    pub cold_loads: u64,
+    /// Bytes that came for readers at the log's end.
+    pub hot_loaded_bytes: u64,
+    /// Bytes that came for readers that catch up.
+    pub cold_loaded_bytes: u64,
+    /// Loads that found no object.
+    pub reaped: u64,
+    /// Loads that found something else than the index says.
+    pub corrupt: u64,
+    /// Loads that the store failed.
+    pub store_failures: u64,
+    /// Loads refused because readers hold all memory.
+    pub overloads: u64,
+    /// Written objects taken in.
+    pub inserts: u64,
+    /// Written objects left out.
+    pub inserts_left_out: u64,
+    /// Ranges forgotten.
+    pub forgets: u64,
+    /// Bytes kept for the next reader.
+    pub cached_bytes: u64,
+    /// Bytes alive: cached, loading or held by readers.
+    pub memory_bytes: u64,
+    /// The most that may be alive.
+    pub memory_bytes_max: u64,
+    /// Bytes of loads in flight for readers at the log's end.
+    pub hot_load_bytes: u64,
+    /// Bytes of loads in flight for readers that catch up.
+    pub cold_load_bytes: u64,
+    /// Blocks that are being loaded, or wait for their turn.
+    pub loads_in_flight: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) object_hits: AtomicU64,
+    pub(crate) block_hits: AtomicU64,
+    pub(crate) joins: AtomicU64,
+    pub(crate) inserts: AtomicU64,
+    pub(crate) inserts_left_out: AtomicU64,
+    pub(crate) forgets: AtomicU64,
+    hot: LoadCounters,
+    cold: LoadCounters,
+    reaped: AtomicU64,
+    corrupt: AtomicU64,
+    store_failures: AtomicU64,
+    overloads: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct LoadCounters {
+    begun: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    fn of(&self, heat: Heat) -> &LoadCounters {
+        match heat {
+            Heat::Hot => &self.hot,
+            Heat::Cold => &self.cold,
+        }
+    }
+
+    pub(crate) fn load_begun(&self, heat: Heat) {
+        self.of(heat).begun.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn loaded(&self, heat: Heat, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.of(heat).bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn failed(&self, error: &ReadError) {
+        let counter = match error {
+            ReadError::Reaped { .. } => &self.reaped,
+            ReadError::Corrupt { .. } | ReadError::TooLarge { .. } => &self.corrupt,
+            ReadError::Store { .. } => &self.store_failures,
+            ReadError::Overloaded { .. } => &self.overloads,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// The counters; gauges are zero.
+    pub(crate) fn snapshot(&self) -> CacheStats {
+        CacheStats {
+            object_hits: self.object_hits.load(Relaxed),
+            block_hits: self.block_hits.load(Relaxed),
+            joins: self.joins.load(Relaxed),
+            hot_loads: self.hot.begun.load(Relaxed),
+            cold_loads: self.cold.begun.load(Relaxed),
+            hot_loaded_bytes: self.hot.bytes.load(Relaxed),
+            cold_loaded_bytes: self.cold.bytes.load(Relaxed),
+            reaped: self.reaped.load(Relaxed),
+            corrupt: self.corrupt.load(Relaxed),
+            store_failures: self.store_failures.load(Relaxed),
+            overloads: self.overloads.load(Relaxed),
+            inserts: self.inserts.load(Relaxed),
+            inserts_left_out: self.inserts_left_out.load(Relaxed),
+            forgets: self.forgets.load(Relaxed),
+            ..CacheStats::default()
+        }
+    }
+}
+
+/// One family: name, type, help, and its rows (labels with braces, or nothing).
+type Family<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, u64)]);
+
+impl CacheStats {
+    /// All of it in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let heats = |hot, cold| [("{heat=\"hot\"}", hot), ("{heat=\"cold\"}", cold)];
+        let hits = [
+            ("{kind=\"object\"}", self.object_hits),
+            ("{kind=\"block\"}", self.block_hits),
+        ];
+        let failures = [
+            ("{reason=\"reaped\"}", self.reaped),
+            ("{reason=\"corrupt\"}", self.corrupt),
+            ("{reason=\"store\"}", self.store_failures),
+            ("{reason=\"overloaded\"}", self.overloads),
+        ];
+        let loads = heats(self.hot_loads, self.cold_loads);
+        let loaded = heats(self.hot_loaded_bytes, self.cold_loaded_bytes);
+        let loading = heats(self.hot_load_bytes, self.cold_load_bytes);
+        let (counter, gauge) = ("counter", "gauge");
+        let families: [Family<'_>; 13] = [
+            (HITS_TOTAL, counter, "Reads answered from memory.", &hits),
+            (
+                JOINS_TOTAL,
+                counter,
+                "Waits for another's load.",
+                &[("", self.joins)],
+            ),
+            (LOADS_TOTAL, counter, "Blocks asked of the bucket.", &loads),
+            (LOADED_BYTES_TOTAL, counter, "Bytes that came.", &loaded),
+            (FAILURES_TOTAL, counter, "Loads that failed.", &failures),
+            (
+                INSERTS_TOTAL,
+                counter,
+                "Objects taken in.",
+                &[("", self.inserts)],
+            ),
+            (
+                INSERTS_LEFT_OUT_TOTAL,
+                counter,
+                "Objects left out.",
+                &[("", self.inserts_left_out)],
+            ),
+            (
+                FORGETS_TOTAL,
+                counter,
+                "Ranges found wrong.",
+                &[("", self.forgets)],
+            ),
+            (
+                CACHED_BYTES,
+                gauge,
+                "Bytes kept.",
+                &[("", self.cached_bytes)],
+            ),
+            (
+                MEMORY_BYTES,
+                gauge,
+                "Bytes alive.",
+                &[("", self.memory_bytes)],
+            ),
+            (
+                MEMORY_MAX_BYTES,
+                gauge,
+                "Bytes that may be alive.",
+                &[("", self.memory_bytes_max)],
+            ),
+            (LOADING_BYTES, gauge, "Bytes of loads in flight.", &loading),
+            (
+                LOADS_IN_FLIGHT,
+                gauge,
+                "Loads in flight.",
+                &[("", self.loads_in_flight)],
+            ),
+        ];
+        let mut text = String::new();
+        for (name, kind, help, rows) in families {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            for (labels, value) in rows {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_every_family_with_its_labels() {
+        let counters = Counters::default();
+        counters.load_begun(Heat::Cold);
+        counters.loaded(Heat::Cold, 7);
+        counters.failed(&ReadError::TooLarge { bytes: 1 });
+
+        let text = CacheStats {
+            cached_bytes: 9,
+            ..counters.snapshot()
+        }
+        .render();
+
+        assert_eq!(text.matches("# TYPE esker_cache_").count(), 13);
+        assert!(text.contains("esker_cache_loads_total{heat=\"cold\"} 1\n"));
+        assert!(text.contains("esker_cache_loads_total{heat=\"hot\"} 0\n"));
+        assert!(text.contains("esker_cache_loaded_bytes_total{heat=\"cold\"} 7\n"));
+        assert!(text.contains("esker_cache_load_failures_total{reason=\"corrupt\"} 1\n"));
+        assert!(text.contains("esker_cache_cached_bytes 9\n"));
+    }
+}
