@@ -16,3 +16,12 @@ pub const SETTLE_WARN_TRIES: u32 = 4;
 /// Reads of an object that make no sense before it counts as foreign: one bit may flip on the way,
 /// the same object is not read wrong three times.
 pub const FOREIGN_READS_MAX: u32 = 3;
+/// Places looked at ahead at once in a walk: hides the round trips of a long chain at take-over.
+pub const WALK_READ_AHEAD_MAX: usize = 16;
+/// Places looked at at once when a walk towards an open end begins: most such chains end soon.
+pub const WALK_READ_AHEAD_FIRST: usize = 2;
+/// Seals put at once against a busy pod: twice the 8 segments a session has in flight at most.
+pub const SEAL_AHEAD_MAX: u32 = 16;
+
+const _: () = assert!(WALK_READ_AHEAD_FIRST >= 1, "a walk looks at a place");
+const _: () = assert!(WALK_READ_AHEAD_FIRST <= WALK_READ_AHEAD_MAX);

@@ -12,7 +12,7 @@ use esker_env::{Backoff, Env};
 use esker_object::{
     Bucket, ObjectKey, ObjectRead, PutOutcome, ReadRange, StoreError, StoreErrorKind,
 };
-use esker_types::{ByteRange, OBJECT_HEADER_BYTES, ObjectHeader};
+use esker_types::{ByteRange, ClusterId, OBJECT_HEADER_BYTES, ObjectHeader};
 
 use crate::error::{ForeignObject, SettleError};
 use crate::limits::{FOREIGN_READS_MAX, SETTLE_RETRY, SETTLE_WARN_TRIES};
@@ -56,7 +56,7 @@ pub async fn create_settled(
         match creation.holder().await {
             Ok(Some(settled)) => return Ok(settled),
             Ok(None) => creation.nobody_there().await,
-            Err(HolderError::Store(error)) => creation.look_failed(error).await?,
+            Err(HolderError::Store(source)) => creation.look_failed(source).await?,
             Err(HolderError::Foreign(source)) => {
                 let key = key.clone();
                 return Err(SettleError::Foreign { key, source });
@@ -72,6 +72,20 @@ pub(crate) enum Claim {
     Ours,
     /// The store says that the key is taken.
     Taken,
+}
+
+/// A create that was given up: the store refuses for a reason that a person must clear.
+#[derive(Debug)]
+pub(crate) struct GaveUp {
+    /// Some attempt may have been executed, or may still be.
+    pub(crate) in_doubt: bool,
+    pub(crate) source: StoreError,
+}
+
+impl From<GaveUp> for SettleError {
+    fn from(GaveUp { in_doubt, source }: GaveUp) -> Self {
+        Self::Store { in_doubt, source }
+    }
 }
 
 enum HolderError {
@@ -112,10 +126,10 @@ impl<'a> Creation<'a> {
     }
 
     /// Puts until the object is there or somebody is met.
-    pub(crate) async fn claim(&mut self) -> Result<Claim, SettleError> {
+    pub(crate) async fn claim(&mut self) -> Result<Claim, GaveUp> {
         loop {
             let body = self.body.clone();
-            let error = match self.bucket.put_if_absent(self.key, body).await {
+            let source = match self.bucket.put_if_absent(self.key, body).await {
                 PutOutcome::Created | PutOutcome::AlreadyOurs => return Ok(Claim::Ours),
                 PutOutcome::Exists => return Ok(Claim::Taken),
                 PutOutcome::Unknown(error) => {
@@ -124,7 +138,7 @@ impl<'a> Creation<'a> {
                 }
                 PutOutcome::Refused(error) => error,
             };
-            self.wait_or_give_up(error).await?;
+            self.wait_or_give_up(source).await?;
         }
     }
 
@@ -136,24 +150,21 @@ impl<'a> Creation<'a> {
     }
 
     /// The key was taken and the look at it failed: it may be ours.
-    pub(crate) async fn look_failed(&mut self, error: StoreError) -> Result<(), SettleError> {
+    pub(crate) async fn look_failed(&mut self, source: StoreError) -> Result<(), GaveUp> {
         self.in_doubt = true;
-        self.wait_or_give_up(error).await
+        self.wait_or_give_up(source).await
     }
 
-    async fn wait_or_give_up(&mut self, error: StoreError) -> Result<(), SettleError> {
+    async fn wait_or_give_up(&mut self, source: StoreError) -> Result<(), GaveUp> {
         let in_doubt = self.in_doubt;
-        if !is_passing(error.kind) {
-            return Err(SettleError::Store {
-                in_doubt,
-                source: error,
-            });
+        if !is_passing(source.kind) {
+            return Err(GaveUp { in_doubt, source });
         }
         let tries = self.backoff.tries();
         if tries >= SETTLE_WARN_TRIES && tries.is_power_of_two() {
-            tracing::warn!(key = %self.key, tries, in_doubt, error = ?error, "create goes on failing");
+            tracing::warn!(key = %self.key, tries, in_doubt, error = ?source, "create goes on failing");
         } else {
-            tracing::debug!(key = %self.key, tries, in_doubt, error = ?error, "create failed");
+            tracing::debug!(key = %self.key, tries, in_doubt, error = ?source, "create failed");
         }
         self.wait().await;
         Ok(())
@@ -201,7 +212,7 @@ impl<'a> Creation<'a> {
 /// Checks that a header found at a key of ours may stand there.
 pub(crate) fn check_header(
     header: &ObjectHeader,
-    expected: esker_types::ClusterId,
+    expected: ClusterId,
     object_bytes: u64,
 ) -> Result<(), ForeignObject> {
     if header.cluster != expected {
@@ -219,17 +230,17 @@ pub(crate) fn check_header(
 }
 
 /// Length of the whole object by its header.
-fn object_bytes_by(header: &ObjectHeader) -> u64 {
+pub(crate) fn object_bytes_by(header: &ObjectHeader) -> u64 {
     let front_bytes = u64::try_from(OBJECT_HEADER_BYTES).unwrap_or(u64::MAX);
     header.body_bytes.saturating_add(front_bytes)
 }
 
-fn byte_count(bytes: &Bytes) -> u64 {
+pub(crate) fn byte_count(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// Whether the same request may succeed later without anybody's doing.
-pub(crate) fn is_passing(kind: StoreErrorKind) -> bool {
+fn is_passing(kind: StoreErrorKind) -> bool {
     match kind {
         StoreErrorKind::Retry | StoreErrorKind::Throttled | StoreErrorKind::Exhausted => true,
         StoreErrorKind::Denied

@@ -155,10 +155,7 @@ mod tests {
             (second.session(), second.index()),
             (SESSION, ChainIndex::new(1))
         );
-        assert_eq!(
-            (tail.session(), tail.next()),
-            (SESSION, ChainIndex::new(2))
-        );
+        assert_eq!((tail.session(), tail.next()), (SESSION, ChainIndex::new(2)));
     }
 
     #[test]
