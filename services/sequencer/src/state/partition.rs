@@ -1,0 +1,83 @@
+//! The durable side of one partition: its index, where it begins and ends, its producers.
+
+use std::collections::BTreeMap;
+
+use esker_metadata_api::IndexExtent;
+use esker_segment::{BatchSummary, Extent, ProducerStamp};
+use esker_types::{Offset, ProducerId, SegmentId};
+
+use crate::extents::Extents;
+use crate::limits::PRODUCERS_PER_PARTITION_MAX;
+use crate::producers::{ProducerBatch, ProducerLog, Sequence};
+
+/// What is checkpointed of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PartitionLog {
+    /// First offset still there.
+    pub(crate) log_start: Offset,
+    /// End of the last checkpointed batch, also when its extent is gone.
+    pub(crate) end: Offset,
+    pub(crate) extents: Extents,
+    pub(crate) producers: BTreeMap<ProducerId, ProducerLog>,
+}
+
+impl PartitionLog {
+    /// Next offset and high watermark of a partition of which nothing else is known.
+    pub(crate) fn recovered_end(&self) -> Offset {
+        self.end.max(self.log_start)
+    }
+
+    pub(crate) fn add_producer_batch(&mut self, stamp: ProducerStamp, batch: ProducerBatch) {
+        self.producers
+            .entry(stamp.producer_id)
+            .and_modify(|log| log.insert(stamp.producer_epoch, batch))
+            .or_insert_with(|| ProducerLog::of(stamp.producer_epoch, batch));
+    }
+
+    /// Forgets the producers whose newest batch is the oldest, down to the limit.
+    pub(crate) fn expire_producers(&mut self) {
+        let over = self
+            .producers
+            .len()
+            .saturating_sub(PRODUCERS_PER_PARTITION_MAX);
+        if over == 0 {
+            return;
+        }
+        let mut by_age: Vec<(Offset, ProducerId)> = self
+            .producers
+            .iter()
+            .map(|(id, log)| (log.last_offset(), *id))
+            .collect();
+        by_age.sort_unstable();
+        for (_, id) in by_age.into_iter().take(over) {
+            self.producers.remove(&id);
+        }
+    }
+
+    /// Drops what lies fully below the log start offset.
+    pub(crate) fn trim(&mut self) {
+        self.extents.drop_below(self.log_start);
+    }
+}
+
+/// An extent of a footer, with its object.
+pub(crate) fn index_extent(segment: SegmentId, extent: &Extent) -> IndexExtent {
+    IndexExtent {
+        base_offset: extent.base_offset,
+        end_offset: extent.end_offset,
+        segment,
+        range: extent.range,
+        max_timestamp: extent.max_timestamp,
+    }
+}
+
+/// A batch as its producer's log has it; `None` when it has no producer id.
+pub(crate) fn producer_batch(batch: &BatchSummary) -> Option<(ProducerStamp, ProducerBatch)> {
+    let stamp = batch.producer?;
+    let known = ProducerBatch {
+        base_sequence: Sequence::from_wire(stamp.base_sequence)?,
+        record_count: batch.record_count,
+        base_offset: batch.base_offset,
+    };
+    Some((stamp, known))
+}
