@@ -1,1 +1,35 @@
-//! esker-ingest
+//! The produce path: from a decoded ProduceRequest to an acknowledgement that rests on a proof.
+//!
+//! Called by `services/esker` (Kafka) and through it by the HTTP front; calls the sequencer and the
+//! catalogue, the chain, the cache. Read `pipeline.rs` first. Invariants: an acknowledged batch's
+//! segment and all before it exist (CP1, I1); order inside a lane is kept (CP8, I12); every admitted
+//! batch is answered once, "unknown" is never told as failed (I24). Memory: the byte pool, plus one
+//! copy of what is in flight. Cost: one put per segment, one call in memory; nothing when idle.
+//! Limits, timing, the life of a lost session: docs/ingest.md.
+
+mod admit;
+mod batch;
+mod batcher;
+mod calls;
+mod config;
+mod error;
+#[cfg(test)]
+mod fixture;
+pub mod limits;
+mod metrics;
+mod notifier;
+mod pace;
+mod pipeline;
+mod pool;
+mod reply;
+mod reserver;
+mod session;
+mod slots;
+mod writer;
+
+pub use admit::AppendRequest;
+pub use config::{IngestConfig, IngestConfigError};
+pub use error::{AppendError, AppendErrorKind, IngestError};
+pub use metrics::{FlushReason, Metrics, SessionLoss};
+pub use pipeline::{Ingest, IngestParts, IngestTask};
+pub use slots::{Acknowledged, Appended, ReplySlots};

@@ -1,0 +1,62 @@
+//! A batch on its way: made by admission, gathered by the batcher, answered through its slot.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use esker_metadata_api::ReservationSummary;
+use esker_types::{ProducerId, TopicPartition};
+
+use crate::pool::PoolPermit;
+use crate::slots::ReplySlot;
+
+/// Batches that must keep their order: those of one producer in one partition, and those without
+/// a producer id in one partition (I12, CP8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lane {
+    topic_partition: TopicPartition,
+    producer: Option<ProducerId>,
+}
+
+impl Lane {
+    /// A gap in this lane makes the sequencer refuse what comes behind it.
+    pub(crate) fn is_sequenced(self) -> bool {
+        self.producer.is_some()
+    }
+}
+
+/// One checked record batch, with all that is needed to offer it (again) to the sequencer.
+#[derive(Debug)]
+pub(crate) struct BatchBody {
+    pub(crate) summary: ReservationSummary,
+    pub(crate) bytes: Bytes,
+    /// How often the sequencer deferred it.
+    pub(crate) deferrals: u32,
+    /// Its share of the pool, given back with its request's last batch.
+    pub(crate) _permit: Arc<PoolPermit>,
+}
+
+impl BatchBody {
+    pub(crate) fn lane(&self) -> Lane {
+        Lane {
+            topic_partition: self.summary.topic_partition,
+            producer: self.summary.producer.map(|span| span.producer_id),
+        }
+    }
+
+    pub(crate) fn batch_bytes(&self) -> u64 {
+        u64::from(self.summary.batch_bytes)
+    }
+}
+
+/// A batch that will get an answer, whatever happens.
+#[derive(Debug)]
+pub(crate) struct AdmittedBatch {
+    pub(crate) body: BatchBody,
+    pub(crate) slot: ReplySlot,
+}
+
+impl AdmittedBatch {
+    pub(crate) fn lane(&self) -> Lane {
+        self.body.lane()
+    }
+}

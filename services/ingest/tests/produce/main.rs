@@ -1,0 +1,10 @@
+//! The produce path as a whole, on a scripted bucket and sequencer, in virtual time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod flow;
+mod sequencer;
+mod world;
