@@ -1,0 +1,4 @@
+//! Tests that cross the modules of this crate.
+
+mod golden;
+mod round_trip;
