@@ -12,9 +12,9 @@ mod seal;
 mod session_seal;
 mod settle;
 mod tail;
-mod walk;
 #[cfg(test)]
-mod world;
+mod tests;
+mod walk;
 
 pub use chain::Chain;
 pub use error::{ForeignObject, LookError, SealError, SettleError, UploadError, WalkError};

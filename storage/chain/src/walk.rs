@@ -61,10 +61,10 @@ impl Walked {
 
 /// Why reading on stopped at the walk's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stopped {
-    AtLimit,
-    AtMissing,
-    AtSeal,
+enum StoppedAt {
+    Limit,
+    Missing,
+    Seal,
 }
 
 /// Which places to look at next, and how many at once. Towards an open end it begins carefully, since
@@ -139,22 +139,23 @@ impl Chain {
         let stopped = self.read_segments(&mut walked, Some(end)).await?;
         let segment = walked.next_place();
         match stopped {
-            Stopped::AtLimit => {
+            StoppedAt::Limit => {
                 assert_eq!(walked.end, end, "CP1: every segment below the end is there");
                 Ok(walked)
             }
-            Stopped::AtMissing => Err(WalkError::Missing { segment }),
-            Stopped::AtSeal => Err(WalkError::SealedBelowEnd { segment }),
+            StoppedAt::Missing => Err(WalkError::Missing { segment }),
+            StoppedAt::Seal => Err(WalkError::SealedBelowEnd { segment }),
         }
     }
 
     async fn walk_open(&self, mut walked: Walked) -> Result<Walked, WalkError> {
         let mut seals_wanted = 1;
         loop {
-            match self.read_segments(&mut walked, None).await? {
-                Stopped::AtSeal | Stopped::AtLimit => return Ok(walked),
-                Stopped::AtMissing => {}
+            let stopped = self.read_segments(&mut walked, None).await?;
+            if stopped == StoppedAt::Seal {
+                return Ok(walked);
             }
+            assert_eq!(stopped, StoppedAt::Missing, "an open walk has no limit");
             let sealed = self
                 .seal_ahead(walked.session, walked.end, seals_wanted)
                 .await;
@@ -179,7 +180,7 @@ impl Chain {
         &self,
         walked: &mut Walked,
         limit: Option<ChainIndex>,
-    ) -> Result<Stopped, WalkError> {
+    ) -> Result<StoppedAt, WalkError> {
         let mut ahead = ReadAhead::new(walked.end, limit);
         let mut looks = FuturesOrdered::new();
         loop {
@@ -188,12 +189,12 @@ impl Chain {
                 looks.push_back(self.look(SegmentId { session, index }));
             }
             let Some(looked) = looks.next().await else {
-                return Ok(Stopped::AtLimit);
+                return Ok(StoppedAt::Limit);
             };
             match looked.map_err(WalkError::Look)? {
                 PlaceHolder::Segment(footer) => walked.push(footer),
-                PlaceHolder::Missing => return Ok(Stopped::AtMissing),
-                PlaceHolder::Seal => return Ok(Stopped::AtSeal),
+                PlaceHolder::Missing => return Ok(StoppedAt::Missing),
+                PlaceHolder::Seal => return Ok(StoppedAt::Seal),
             }
             ahead.widen();
         }

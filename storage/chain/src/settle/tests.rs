@@ -8,7 +8,7 @@ use esker_object::{Fault, Gate};
 use esker_types::{ClusterId, HeaderError, ObjectKind};
 
 use super::*;
-use crate::world::{CLUSTER, World, object_of, on_get, on_put};
+use crate::tests::world::{CLUSTER, World, object_of, on_get, on_put};
 
 const PASSING: [StoreErrorKind; 3] = [
     StoreErrorKind::Retry,
