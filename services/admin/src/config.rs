@@ -25,7 +25,7 @@ pub struct AdminConfig {
     pub partition_count_default: u32,
     /// `default.replication.factor`: shown by tools only, the bucket replicates; at least 1.
     pub replication_factor_default: u16,
-    /// How long the metadata service may take to answer when the request names no time of its own.
+    /// How long the metadata service may take to answer where the request names no time of its own.
     pub metadata_timeout: Duration,
 }
 

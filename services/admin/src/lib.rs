@@ -5,13 +5,29 @@
 //! Invariants: "unknown" is told only from a current table (R1); trouble of the metadata service
 //! becomes a retriable code, never -1; each fact has its code in `reply.rs` alone. Cost of a request:
 //! none when the pushed table answers it, else one current table and one call per topic or group.
-//! Limits: `limits.rs`; all lists are bounded by the guard, all waits by a deadline but those of
+//! Limits: [`limits`]; all lists are bounded by the guard, all waits by a deadline but those of
 //! JoinGroup and SyncGroup, which end with the rebalance.
 
+mod broker_configs;
+mod catalogue;
+mod cluster;
 mod config;
+mod create_topics;
+mod delete_topics;
+mod describe_configs;
+mod describe_topics;
+mod error;
 mod front;
+mod groups;
 pub mod limits;
+mod membership;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod operations;
 mod placement;
+mod producer_ids;
+mod reply;
 
 pub use config::AdminConfig;
 pub use front::AdminFront;

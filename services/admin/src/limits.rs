@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-/// How long a call to the metadata service may take: a failover (10 s, p99) fits.
-pub const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest time that a request may ask for its topics to be created or deleted.
+/// How long a call to the metadata service may take: a failover (10 s, p99) just fits.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(12);
+/// The longest time that a request may give its topics to be created or deleted.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
-/// Topics of one request that are created or deleted at the same time.
+/// Topics of one request that are created or deleted at the same time: they share journal entries.
 pub const TOPIC_CHANGES_PARALLEL: usize = 16;
 /// Groups of one OffsetFetch that are read at the same time.
 pub const OFFSET_GROUPS_PARALLEL: usize = 16;
-/// Partitions in one answer to DescribeTopicPartitions (Kafka's
-/// `max.request.partition.size.limit`).
+/// Partitions in one answer to DescribeTopicPartitions, as in Kafka
+/// (`max.request.partition.size.limit`).
 pub const DESCRIBED_PARTITIONS_MAX: usize = 2000;
-/// Copies of a partition that are named, however high its replication factor.
-pub const REPLICAS_NAMED_MAX: usize = 16;
 
 const _: () = assert!(
     METADATA_TIMEOUT.as_millis() <= REQUEST_TIMEOUT_MAX.as_millis(),

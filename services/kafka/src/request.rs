@@ -93,11 +93,15 @@ macro_rules! messages {
                 }
             }
 
-            pub(crate) fn encode_body<B: ByteBufMut>(
+            /// Encodes the body; the connection adds the frame. For tests of roles and tools too.
+            ///
+            /// # Errors
+            /// The codec's, when a field is set that the version does not have.
+            pub fn encode_body<B: ByteBufMut>(
                 &self,
                 into: &mut B,
                 version: i16,
-            ) -> Result<(), CodecError> {
+            ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 match self {
                     $(Self::$api(response) => response.encode(into, version),)*
                 }

@@ -1,0 +1,245 @@
+//! What is refused, and why: facts, told to clients as codes by `reply.rs` and in these words.
+
+use esker_metadata_api::configs::ConfigError;
+use esker_metadata_api::{
+    CreateTopicError, DeleteTopicError, GroupError, MetadataError, TopicNameError,
+};
+use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
+
+/// Why nothing is said of a topic (Metadata, DescribeTopicPartitions).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TopicRefusal {
+    /// No topic can have this name.
+    #[error("topic name is not valid")]
+    InvalidName(#[source] TopicNameError),
+    /// No topic has this name, currently (R1).
+    #[error("topic does not exist")]
+    UnknownName,
+    /// No topic has this id, currently (R1).
+    #[error("topic id does not exist")]
+    UnknownId,
+    /// The version of the request cannot name topics this way.
+    #[error("this version of the request names topics by name only")]
+    NameMissing,
+    /// The cursor points before the first partition, or at a topic that was not asked for.
+    #[error("cursor must point at a partition of a topic that is asked for")]
+    InvalidCursor,
+    /// It was to be created on the way, and was not.
+    #[error("topic was not created")]
+    NotCreated(#[source] CreateTopicError),
+    /// Whether it exists could not be found out.
+    #[error("whether the topic exists is not known now")]
+    NotAnswered(#[source] MetadataError),
+}
+
+/// Why a topic was not created.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CreationRefusal {
+    /// The request names it more than once.
+    #[error("topic is named more than once")]
+    Repeated,
+    /// No topic can have this name.
+    #[error("topic name is not valid")]
+    InvalidName(#[source] TopicNameError),
+    /// Kafka keeps its own state in topics of this name; clients treat them specially.
+    #[error("topic name is reserved")]
+    ReservedName,
+    /// Assignments together with a count of partitions.
+    #[error("partition count must be -1 when partitions are assigned one by one")]
+    CountWithAssignments,
+    /// Assignments together with a replication factor.
+    #[error("replication factor must be -1 when partitions are assigned one by one")]
+    FactorWithAssignments,
+    /// Zero, or below -1.
+    #[error("partition count must be -1 or at least 1")]
+    PartitionCount,
+    /// More than a topic may have.
+    #[error("a topic has at most {PARTITIONS_PER_TOPIC_MAX} partitions")]
+    TooManyPartitions,
+    /// Zero, or below -1.
+    #[error("replication factor must be -1 or at least 1")]
+    ReplicationFactor,
+    /// Assigned partitions must be 0, 1, 2 and so on.
+    #[error("assigned partitions must be numbered from 0 on without gaps")]
+    AssignmentGap,
+    /// A partition on no broker, on one twice, or on a negative one.
+    #[error("each assigned partition needs brokers, each once")]
+    AssignmentBrokers,
+    /// Partitions with different numbers of brokers.
+    #[error("all assigned partitions need the same number of brokers")]
+    AssignmentUneven,
+    /// Topics have no such setting. The client knows which one it is from its own text.
+    #[error("unknown topic config name: {name}")]
+    UnknownConfig {
+        /// What the client wrote, cut to a sane length.
+        name: ShownText,
+    },
+    /// A setting without a value.
+    #[error("null value is not allowed for topic config: {name}")]
+    NullConfig {
+        /// The setting.
+        name: &'static str,
+    },
+    /// A setting with a value that it cannot have.
+    #[error("invalid value for configuration {name}")]
+    InvalidConfig {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with the value.
+        #[source]
+        source: ConfigError,
+    },
+    /// Settings that exclude each other.
+    #[error("topic configs contradict each other")]
+    ConfigConflict(#[source] ConfigError),
+    /// The metadata service did not answer before anything was asked of it.
+    #[error("nothing was created: the metadata service does not answer")]
+    NotStarted(#[source] MetadataError),
+    /// The metadata service refused it, or its outcome is unknown.
+    #[error("topic was not created")]
+    Refused(#[source] CreateTopicError),
+}
+
+/// Why a topic was not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DeletionRefusal {
+    /// Neither name nor id.
+    #[error("neither topic name nor topic id is given")]
+    Unnamed,
+    /// Both name and id.
+    #[error("topic name and topic id must not both be given")]
+    TwiceNamed,
+    /// The request names it more than once.
+    #[error("topic is named more than once")]
+    Repeated,
+    /// No topic has this name, currently (R1).
+    #[error("topic does not exist")]
+    UnknownName,
+    /// No topic has this id, currently (R1).
+    #[error("topic id does not exist")]
+    UnknownId,
+    /// The metadata service did not answer before anything was asked of it.
+    #[error("nothing was deleted: the metadata service does not answer")]
+    NotStarted(#[source] MetadataError),
+    /// The metadata service refused it, or its outcome is unknown.
+    #[error("topic was not deleted")]
+    Refused(#[source] DeleteTopicError),
+}
+
+/// Why settings are not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigsRefusal {
+    /// No topic can have this name.
+    #[error("topic name is not valid")]
+    InvalidName(#[source] TopicNameError),
+    /// No topic has this name, currently (R1).
+    #[error("topic does not exist")]
+    UnknownTopic,
+    /// Whether it exists could not be found out.
+    #[error("whether the topic exists is not known now")]
+    NotAnswered(#[source] MetadataError),
+    /// Brokers are named by number.
+    #[error("broker id must be an integer")]
+    NotABroker,
+    /// Another broker knows its own settings.
+    #[error("this is broker {here}: ask broker {asked} itself")]
+    OtherBroker {
+        /// Who answers.
+        here: i32,
+        /// Who was asked for.
+        asked: i32,
+    },
+    /// Resources of this type have no settings here.
+    #[error("resource type {code} has no configs")]
+    ResourceType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+}
+
+/// Why no coordinator is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CoordinatorRefusal {
+    /// Transactions are not served.
+    #[error("transactions are not supported")]
+    Transactions,
+    /// Keys of this type have no coordinator here.
+    #[error("coordinator keys of type {code} are not supported")]
+    KeyType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+}
+
+/// Why a call to the group coordinator failed, as a whole or for one member or partition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GroupRefusal {
+    /// The coordinator says no.
+    #[error("refused by the group coordinator")]
+    Refused(#[source] GroupError),
+    /// The coordinator did not answer.
+    #[error("group coordinator does not answer")]
+    NotAnswered(#[source] MetadataError),
+    /// The answer does not belong to the question: a bug of ours.
+    #[error("group coordinator gave an answer to another question")]
+    WrongAnswer,
+    /// SyncGroup from version 5 on must say which protocol it is about.
+    #[error("protocol type and name must be given")]
+    ProtocolMissing,
+    /// The topic or partition does not exist, currently (R1).
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    /// Offsets count from 0.
+    #[error("offset is negative")]
+    NegativeOffset,
+    /// No such group; told from DescribeGroups version 6 on, "Dead" before.
+    #[error("group does not exist")]
+    UnknownGroup,
+}
+
+/// Why no producer id is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProducerRefusal {
+    /// Transactions are not served.
+    #[error("transactions are not supported")]
+    Transactions,
+    /// An empty transactional id.
+    #[error("transactional id is empty")]
+    EmptyTransactionalId,
+    /// The metadata service did not answer.
+    #[error("no producer id could be had")]
+    NotAnswered(#[source] MetadataError),
+}
+
+/// Why the cluster is not described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClusterRefusal {
+    /// Asked for controllers at a broker's listener.
+    #[error("this listener serves brokers, not controllers")]
+    Controllers,
+    /// Neither brokers nor controllers.
+    #[error("endpoint type {code} is not known")]
+    EndpointType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+}
+
+/// Text of a client, cut to a length that may be sent back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShownText(Box<str>);
+
+/// Characters of a client's text that are sent back.
+const SHOWN_CHARACTERS_MAX: usize = 100;
+
+impl ShownText {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.chars().take(SHOWN_CHARACTERS_MAX).collect())
+    }
+}
+
+impl std::fmt::Display for ShownText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,166 @@
+//! DescribeCluster and FindCoordinator, all versions; and what does not belong to the front.
+
+use esker_admin::{AdminConfig, Broker};
+use esker_kafka::messages::{
+    ApiVersionsRequest, DescribeClusterRequest, DescribeClusterResponse, FetchRequest,
+    FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest, ProduceRequest,
+};
+use esker_kafka::{Api, Reply, Request};
+
+use crate::wire::{World, body, received, text, versions, world, world_with};
+
+async fn describe(
+    world: &World,
+    version: i16,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let response = world.ask(version, Request::DescribeCluster(request)).await;
+    body!(DescribeCluster, response)
+}
+
+async fn find(
+    world: &World,
+    version: i16,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let response = world.ask(version, Request::FindCoordinator(request)).await;
+    body!(FindCoordinator, response)
+}
+
+fn two_brokers() -> World {
+    world_with(AdminConfig {
+        rack: Some(String::from("zone-a")),
+        peers: vec![Broker {
+            node_id: 2,
+            host: String::from("pod-2"),
+            port: 9093,
+            rack: Some(String::from("zone-b")),
+        }],
+        ..AdminConfig::default()
+    })
+}
+
+#[tokio::test]
+async fn the_cluster_is_described_in_every_version() {
+    let world = two_brokers();
+    for version in versions(Api::DescribeCluster) {
+        let request = DescribeClusterRequest::default()
+            .with_include_cluster_authorized_operations(version == 1)
+            .with_include_fenced_brokers(version >= 2);
+
+        let response = describe(&world, version, request).await;
+
+        assert_eq!((response.error_code, &response.error_message), (0, &None));
+        assert_eq!(response.cluster_id.as_str(), "-_v7-_v7-_v7-_v7-_v7-w");
+        assert_eq!(response.controller_id.0, 1);
+        assert_eq!(response.endpoint_type, 1);
+        let operations = if version == 1 { 8096 } else { i32::MIN };
+        assert_eq!(response.cluster_authorized_operations, operations);
+        let ids: Vec<i32> = response
+            .brokers
+            .iter()
+            .map(|broker| broker.broker_id.0)
+            .collect();
+        assert_eq!(ids, [1, 2]);
+        let peer = &response.brokers[1];
+        assert_eq!((peer.host.as_str(), peer.port), ("pod-2", 9093));
+        assert_eq!(peer.rack, Some(text("zone-b")));
+        assert!(!peer.is_fenced);
+    }
+}
+
+#[tokio::test]
+async fn endpoints_that_are_not_brokers_are_refused_with_their_own_codes() {
+    let world = world();
+    for (endpoint_type, code) in [(2, 114), (3, 115), (0, 115)] {
+        for version in 1..=2 {
+            let request = DescribeClusterRequest::default().with_endpoint_type(endpoint_type);
+
+            let response = describe(&world, version, request).await;
+
+            assert_eq!(response.error_code, code);
+            assert!(response.error_message.is_some());
+            assert!(response.brokers.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_has_a_listed_coordinator_in_every_version() {
+    let world = two_brokers();
+    for version in versions(Api::FindCoordinator) {
+        let request = FindCoordinatorRequest::default();
+        let request = if version >= 4 {
+            request.with_coordinator_keys(vec![text("readers"), text("writers")])
+        } else {
+            request.with_key(text("readers"))
+        };
+
+        let response = find(&world, version, request).await;
+
+        assert_eq!(response.error_code, 0);
+        if version >= 4 {
+            let keys: Vec<&str> = response
+                .coordinators
+                .iter()
+                .map(|one| one.key.as_str())
+                .collect();
+            assert_eq!(keys, ["readers", "writers"]);
+            for one in &response.coordinators {
+                assert_eq!((one.error_code, &one.error_message), (0, &None));
+                assert!([(1, 9092), (2, 9093)].contains(&(one.node_id.0, one.port)));
+            }
+        } else {
+            assert!([(1, 9092), (2, 9093)].contains(&(response.node_id.0, response.port)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn transactions_are_refused_for_good_and_unknown_keys_as_invalid() {
+    let world = world();
+    for version in 1..=6 {
+        for (key_type, code) in [(1, 35), (2, 42), (9, 42), (-1, 42)] {
+            let request = FindCoordinatorRequest::default().with_key_type(key_type);
+            let request = if version >= 4 {
+                request.with_coordinator_keys(vec![text("k")])
+            } else {
+                request.with_key(text("k"))
+            };
+
+            let response = find(&world, version, request).await;
+
+            let answered = match response.coordinators.first() {
+                Some(one) => (one.error_code, one.node_id.0, one.error_message.clone()),
+                None => (
+                    response.error_code,
+                    response.node_id.0,
+                    response.error_message,
+                ),
+            };
+            assert_eq!((answered.0, answered.1), (code, -1), "{version}");
+            assert!(
+                answered
+                    .2
+                    .is_some_and(|words| words.contains("not supported"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_of_the_data_path_close_the_connection() {
+    let world = world();
+    for (version, request) in [
+        (7, Request::Produce(ProduceRequest::default())),
+        (12, Request::Fetch(FetchRequest::default())),
+        (4, Request::ListOffsets(ListOffsetsRequest::default())),
+        (3, Request::ApiVersions(ApiVersionsRequest::default())),
+    ] {
+        let (context, request) = received(version, &request);
+
+        let reply = world.front.handle(context, request).await;
+
+        assert!(matches!(reply, Reply::Close));
+    }
+}
