@@ -1,7 +1,7 @@
 //! The metadata service as the files of this crate ask it: bounded in time, and with R1 built in.
 //!
-//! A [`View`] says for what it lacks whether that surely does not exist, so "unknown" cannot be told
-//! from a table that may lag.
+//! A [`View`] says for what it lacks whether that surely does not exist, so "unknown" cannot be
+//! told from a table that may lag.
 
 use std::future::Future;
 use std::sync::Arc;

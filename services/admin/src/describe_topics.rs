@@ -1,7 +1,7 @@
 //! DescribeTopicPartitions: topics by name, a bounded number of partitions at a time.
 //!
-//! The next answer begins where the cursor of this one points. An empty list of topics asks for all;
-//! then topics that are gone meanwhile are left out instead of refused.
+//! The next answer begins where the cursor of this one points. An empty list of topics asks for
+//! all; then topics that are gone meanwhile are left out instead of refused.
 
 use std::collections::BTreeSet;
 

@@ -6,6 +6,8 @@ use esker_metadata_api::{
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 
+use crate::limits::SHOWN_CHARACTERS_MAX;
+
 /// Why nothing is said of a topic (Metadata, DescribeTopicPartitions).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TopicRefusal {
@@ -228,9 +230,6 @@ pub(crate) enum ClusterRefusal {
 /// Text of a client, cut to a length that may be sent back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShownText(Box<str>);
-
-/// Characters of a client's text that are sent back.
-const SHOWN_CHARACTERS_MAX: usize = 100;
 
 impl ShownText {
     pub(crate) fn new(text: &str) -> Self {

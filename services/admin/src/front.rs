@@ -34,7 +34,8 @@ pub(crate) struct Front {
 }
 
 impl AdminFront {
-    /// A front that asks `admin`; `config` says how clients of one listener reach this process.
+    /// A front that asks `admin`; `config` says how clients of one listener reach this process, and
+    /// `env` is that of the listener: deadlines count from the arrival of a request.
     #[must_use]
     pub fn new(config: AdminConfig, admin: Arc<dyn Admin>, env: Env) -> Self {
         let brokers = Brokers::new(&config);
@@ -49,11 +50,12 @@ impl AdminFront {
         }
     }
 
-    /// Answers `request`. One of the data path (Produce, Fetch, ListOffsets) or ApiVersions does not
-    /// belong here: it closes the connection.
+    /// Answers `request`. One of the data path (Produce, Fetch, ListOffsets) or ApiVersions does
+    /// not belong here: it closes the connection.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the answer; what was asked of the metadata service may still happen.
+    /// Dropping the future drops the answer; what was asked of the metadata service may still
+    /// happen.
     pub fn handle(&self, context: RequestContext, request: Request) -> BoxFuture<'static, Reply> {
         let front = Arc::clone(&self.front);
         async move { front.answer(&context, request).await }.boxed()

@@ -16,8 +16,8 @@ use crate::membership::{text, wrong_answer};
 use crate::operations::Wanted;
 use crate::reply;
 
-/// First version of DescribeGroups that says why in words, and that refuses an unknown group; before
-/// it is "Dead".
+/// First version of DescribeGroups that says why in words, and that refuses an unknown group;
+/// before it is "Dead".
 const WORDS_FROM: i16 = 6;
 /// All groups are of this type.
 const CLASSIC: &str = "classic";

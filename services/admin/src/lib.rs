@@ -3,10 +3,10 @@
 //! The binary hands every request that is not Produce, Fetch, ListOffsets or ApiVersions to
 //! [`AdminFront::handle`]. Knows no storage: everything goes through `esker_metadata_api::Admin`.
 //! Invariants: "unknown" is told only from a current table (R1); trouble of the metadata service
-//! becomes a retriable code, never -1; each fact has its code in `reply.rs` alone. Cost of a request:
-//! none when the pushed table answers it, else one current table and one call per topic or group.
-//! Limits: [`limits`]; all lists are bounded by the guard, all waits by a deadline but those of
-//! JoinGroup and SyncGroup, which end with the rebalance.
+//! becomes a retriable code, never -1; each fact has its code in `reply.rs` alone. Cost of a
+//! request: none when the pushed table answers it, else one current table and one call per topic or
+//! group. Limits: [`limits`]; all lists are bounded by the guard, all waits by a deadline but those
+//! of JoinGroup and SyncGroup, which end with the rebalance.
 
 mod broker_configs;
 mod catalogue;

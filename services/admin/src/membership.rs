@@ -209,8 +209,8 @@ pub(crate) async fn leave(
             let code = outcomes
                 .into_iter()
                 .map(outcome_code)
-                .find(|code| *code != 0);
-            LeaveGroupResponse::default().with_error_code(code.unwrap_or_default())
+                .find(|code| *code != reply::SUCCESS);
+            LeaveGroupResponse::default().with_error_code(code.unwrap_or(reply::SUCCESS))
         }
     }
 }
@@ -232,12 +232,12 @@ async fn left(
 
 fn outcome_code(outcome: Result<(), GroupError>) -> i16 {
     match outcome {
-        Ok(()) => 0,
+        Ok(()) => reply::SUCCESS,
         Err(error) => reply::group(&GroupRefusal::Refused(error)).code(),
     }
 }
 
-/// An answer that does not belong to the question: a bug of ours, told to the client as "ask again".
+/// An answer to another question: a bug of ours, told to the client as "ask again".
 pub(crate) fn wrong_answer() -> GroupRefusal {
     tracing::error!("group coordinator gave an answer to another question");
     GroupRefusal::WrongAnswer

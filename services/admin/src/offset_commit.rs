@@ -145,7 +145,10 @@ fn response(topics: Vec<OffsetCommitRequestTopic>, outcomes: Outcomes) -> Offset
     for topic in topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (partition, outcome) in topic.partitions.iter().zip(outcomes.by_ref()) {
-            let code = outcome.map_or_else(|refusal| reply::group(&refusal).code(), |()| 0);
+            let code = match outcome {
+                Ok(()) => reply::SUCCESS,
+                Err(refusal) => reply::group(&refusal).code(),
+            };
             partitions.push(
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(partition.partition_index)

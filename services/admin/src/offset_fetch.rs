@@ -69,7 +69,10 @@ pub(crate) async fn answer(
         .map(|topics| topics.into_iter().map(one).collect());
     match fetch(front, &request.group_id, asked.clone()).await {
         Ok(answered) => {
-            let topics = answered.into_iter().map(|topic| single(topic, 0)).collect();
+            let topics = answered
+                .into_iter()
+                .map(|topic| single(topic, reply::SUCCESS))
+                .collect();
             OffsetFetchResponse::default().with_topics(topics)
         }
         Err(refusal) => {

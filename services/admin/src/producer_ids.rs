@@ -1,8 +1,8 @@
 //! InitProducerId: a fresh id for an idempotent producer. Transactions are refused, at once and for
 //! good, so that a client does not wait for what never comes.
 //!
-//! The id and epoch that a client of version 3 and later may send count with a transactional id only;
-//! an idempotent producer that wants a new start gets a new id.
+//! The id and epoch that a client of version 3 and later may send count with a transactional id
+//! only; an idempotent producer that wants a new start gets a new id.
 
 use esker_kafka::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId as WireId};
 use esker_types::{ProducerEpoch, ProducerId};

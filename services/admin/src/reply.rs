@@ -15,6 +15,9 @@ use crate::error::{
     GroupRefusal, ProducerRefusal, TopicRefusal,
 };
 
+/// What a success is told as.
+pub(crate) const SUCCESS: i16 = KafkaError::None.code();
+
 /// Of one topic in Metadata and DescribeTopicPartitions.
 pub(crate) fn topic(refusal: &TopicRefusal) -> KafkaError {
     match refusal {

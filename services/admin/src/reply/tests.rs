@@ -5,6 +5,7 @@ use esker_metadata_api::{TopicName, TopicNameError};
 
 use super::*;
 use crate::error::ShownText;
+use crate::limits::SHOWN_CHARACTERS_MAX;
 
 const SILENCES: [MetadataError; 5] = [
     MetadataError::Recovering,
@@ -89,9 +90,10 @@ fn words_tell_the_whole_chain_of_causes_once() {
 
 #[test]
 fn foreign_text_is_cut_before_it_is_sent_back() {
-    let name = ShownText::new(&"ä".repeat(101));
+    let name = ShownText::new(&"ä".repeat(SHOWN_CHARACTERS_MAX + 1));
 
     let words = words(&CreationRefusal::UnknownConfig { name });
 
-    assert_eq!(words.chars().filter(|letter| *letter == 'ä').count(), 100);
+    let shown = words.chars().filter(|letter| *letter == 'ä').count();
+    assert_eq!(shown, SHOWN_CHARACTERS_MAX);
 }

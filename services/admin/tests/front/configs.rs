@@ -3,7 +3,7 @@
 use esker_admin::AdminConfig;
 use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
 use esker_kafka::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResult,
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use esker_kafka::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use esker_kafka::{Api, Request};
@@ -125,7 +125,7 @@ async fn synonyms_are_told_when_asked_for_in_the_order_in_which_they_count() {
 
         let synonyms = |result: usize, key: &str| -> Vec<(String, String, i8)> {
             let synonyms = &find(&response.results[result], key).synonyms;
-            let one = |synonym: &esker_kafka::messages::describe_configs_response::DescribeConfigsSynonym| {
+            let one = |synonym: &DescribeConfigsSynonym| {
                 let value = synonym.value.clone().unwrap_or_default();
                 (synonym.name.to_string(), value.to_string(), synonym.source)
             };

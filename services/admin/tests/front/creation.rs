@@ -1,6 +1,7 @@
 //! CreateTopics, all versions.
 
 use esker_admin::AdminConfig;
+use esker_admin::limits::{METADATA_TIMEOUT, REQUEST_TIMEOUT_MAX, TOPIC_CHANGES_PARALLEL};
 use esker_kafka::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
@@ -363,7 +364,7 @@ async fn a_name_that_comes_twice_is_refused_once_and_nothing_is_created_for_it()
 #[tokio::test]
 async fn many_topics_are_created_at_once_and_answered_in_order() {
     let world = world();
-    let count = i32::try_from(esker_admin::limits::TOPIC_CHANGES_PARALLEL).unwrap() + 5;
+    let count = i32::try_from(TOPIC_CHANGES_PARALLEL).unwrap() + 5;
     let topics = (1..=count).map(|partitions| wanted(&format!("t{partitions}"), partitions, 1));
 
     let response = ask(&world, 5, request(topics.collect())).await;
@@ -430,10 +431,14 @@ async fn at_the_deadline_of_the_request_the_outcome_is_unknown() {
         .collect();
     assert_eq!(codes, [7, 7]);
     assert_eq!(begun.elapsed().as_secs(), 5);
-    for (asked, waited) in [(0, 12), (-1, 12), (i32::MAX, 300)] {
+    for (asked, waited) in [
+        (0, METADATA_TIMEOUT),
+        (-1, METADATA_TIMEOUT),
+        (i32::MAX, REQUEST_TIMEOUT_MAX),
+    ] {
         let begun = tokio::time::Instant::now();
         let late = request(vec![wanted("t", 1, 1)]).with_timeout_ms(asked);
         assert_eq!(ask(&world, 7, late).await.topics[0].error_code, 7);
-        assert_eq!(begun.elapsed().as_secs(), waited, "{asked}");
+        assert_eq!(begun.elapsed().as_secs(), waited.as_secs(), "{asked}");
     }
 }

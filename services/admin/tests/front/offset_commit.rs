@@ -3,6 +3,9 @@
 use esker_kafka::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use esker_kafka::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use esker_kafka::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use esker_kafka::{Api, Request};
 use esker_metadata_api::{
@@ -43,9 +46,9 @@ async fn ask(world: &World, version: i16, request: OffsetCommitRequest) -> Offse
 
 /// Topic, partition and code, in the order of the answer.
 fn codes(response: &OffsetCommitResponse) -> Vec<(String, i32, i16)> {
-    let one = |topic: &esker_kafka::messages::offset_commit_response::OffsetCommitResponseTopic| {
+    let one = |topic: &OffsetCommitResponseTopic| {
         let name = topic.name.to_string();
-        let code = move |one: &esker_kafka::messages::offset_commit_response::OffsetCommitResponsePartition| {
+        let code = move |one: &OffsetCommitResponsePartition| {
             (name.clone(), one.partition_index, one.error_code)
         };
         topic.partitions.iter().map(code).collect::<Vec<_>>()

@@ -87,7 +87,10 @@ fn read_back(response: &Response, version: i16) -> Response {
     macro_rules! read {
         ($($api:ident $message:ident,)*) => {
             match response.api() {
-                $(Api::$api => Response::$api(messages::$message::decode(&mut body, version).unwrap()),)*
+                $(Api::$api => {
+                    let read = messages::$message::decode(&mut body, version);
+                    Response::$api(read.unwrap())
+                })*
                 other => panic!("{other} does not belong to the front"),
             }
         };

@@ -34,7 +34,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "delete",
         rule: ConfigRule::SubsetOf(ConfigWords(&["compact", "delete"])),
         broker_name: Some("log.cleanup.policy"),
-        documentation: "delete removes old records by retention, compact keeps the last record of each key; both may be given.",
+        documentation: "delete removes old records by retention, compact keeps the last record of \
+                        each key; both may be given.",
     },
     ConfigDefinition {
         name: "compression.gzip.level",
@@ -65,7 +66,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             "producer",
         ])),
         broker_name: Some("compression.type"),
-        documentation: "Kept and shown: batches stay as their producer compressed them, as with producer.",
+        documentation: "Kept and shown: batches stay as their producer compressed them, as with \
+                        producer.",
     },
     ConfigDefinition {
         name: "compression.zstd.level",
@@ -84,7 +86,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "86400000",
         rule: ConfigRule::AtLeast(0),
         broker_name: Some("log.cleaner.delete.retention.ms"),
-        documentation: "How long a compacted topic keeps records with a null value, so that readers see the deletion.",
+        documentation: "How long a compacted topic keeps records with a null value, so that \
+                        readers see the deletion.",
     },
     ConfigDefinition {
         name: "file.delete.delay.ms",
@@ -92,7 +95,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "60000",
         rule: ConfigRule::AtLeast(0),
         broker_name: Some("log.segment.delete.delay.ms"),
-        documentation: "Kept and shown: there are no log files, objects are deleted after a grace time of their own.",
+        documentation: "Kept and shown: there are no log files, objects are deleted after a grace \
+                        time of their own.",
     },
     ConfigDefinition {
         name: "flush.messages",
@@ -100,7 +104,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         rule: ConfigRule::AtLeast(1),
         broker_name: Some("log.flush.interval.messages"),
-        documentation: "Kept and shown: a record is durable in the bucket before it is acknowledged.",
+        documentation: "Kept and shown: a record is durable in the bucket before it is \
+                        acknowledged.",
     },
     ConfigDefinition {
         name: "flush.ms",
@@ -108,7 +113,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         rule: ConfigRule::AtLeast(0),
         broker_name: Some("log.flush.interval.ms"),
-        documentation: "Kept and shown: a record is durable in the bucket before it is acknowledged.",
+        documentation: "Kept and shown: a record is durable in the bucket before it is \
+                        acknowledged.",
     },
     ConfigDefinition {
         name: "follower.replication.throttled.replicas",
@@ -167,7 +173,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             max: MESSAGE_BYTES_MAX,
         },
         broker_name: Some("message.max.bytes"),
-        documentation: "The largest record batch that is accepted, in bytes, as compressed by its producer.",
+        documentation: "The largest record batch that is accepted, in bytes, as compressed by its \
+                        producer.",
     },
     ConfigDefinition {
         name: MESSAGE_TIMESTAMP_AFTER_MAX_MS,
@@ -175,7 +182,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "3600000",
         rule: ConfigRule::AtLeast(0),
         broker_name: Some("log.message.timestamp.after.max.ms"),
-        documentation: "How far the timestamp of a record may lie in the future; with CreateTime only.",
+        documentation: "How far the timestamp of a record may lie in the future; with CreateTime \
+                        only.",
     },
     ConfigDefinition {
         name: MESSAGE_TIMESTAMP_BEFORE_MAX_MS,
@@ -183,7 +191,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "9223372036854775807",
         rule: ConfigRule::AtLeast(0),
         broker_name: Some("log.message.timestamp.before.max.ms"),
-        documentation: "How far the timestamp of a record may lie in the past; with CreateTime only.",
+        documentation: "How far the timestamp of a record may lie in the past; with CreateTime \
+                        only.",
     },
     ConfigDefinition {
         name: MESSAGE_TIMESTAMP_TYPE,
@@ -199,7 +208,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "0.5",
         rule: ConfigRule::Fraction,
         broker_name: Some("log.cleaner.min.cleanable.ratio"),
-        documentation: "The share of uncompacted bytes from which a compacted topic is compacted again.",
+        documentation: "The share of uncompacted bytes from which a compacted topic is compacted \
+                        again.",
     },
     ConfigDefinition {
         name: MIN_COMPACTION_LAG_MS,
@@ -215,7 +225,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "1",
         rule: ConfigRule::AtLeast(1),
         broker_name: Some("min.insync.replicas"),
-        documentation: "Kept and shown: every acknowledged record is in the bucket, however many replicas are named.",
+        documentation: "Kept and shown: every acknowledged record is in the bucket, however many \
+                        replicas are named.",
     },
     ConfigDefinition {
         name: "preallocate",
@@ -247,7 +258,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "false",
         rule: ConfigRule::Off,
         broker_name: None,
-        documentation: "Cannot be switched on: all records are in the bucket from the start, no tier lies before it.",
+        documentation: "Cannot be switched on: all records are in the bucket from the start, no \
+                        tier lies before it.",
     },
     ConfigDefinition {
         name: RETENTION_BYTES,
@@ -255,7 +267,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "-1",
         rule: ConfigRule::Any,
         broker_name: Some("log.retention.bytes"),
-        documentation: "Bytes of a partition above which its oldest records are removed; negative for no bound.",
+        documentation: "Bytes of a partition above which its oldest records are removed; negative \
+                        for no bound.",
     },
     ConfigDefinition {
         name: RETENTION_MS,
@@ -271,7 +284,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "1073741824",
         rule: ConfigRule::AtLeast(1024 * 1024),
         broker_name: Some("log.segment.bytes"),
-        documentation: "Kept and shown: there are no log files, records of many topics share one object.",
+        documentation: "Kept and shown: there are no log files, records of many topics share one \
+                        object.",
     },
     ConfigDefinition {
         name: "segment.index.bytes",
