@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker_env::{Env, Shutdown};
+use esker_env::{Env, Shutdown, timeout};
 use esker_kafka::messages::ProduceRequest;
 use esker_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use esker_kafka::{Reply, RequestContext};
@@ -120,7 +120,7 @@ impl Admission {
         };
         let found = match find(&self.admin.topics()) {
             Some(topic) => Ok(topic),
-            None => match self.admin.topics_current().await {
+            None => match self.current_topics(self.config.append_timeout).await {
                 Ok(topics) => find(&topics).ok_or(AppendError::UnknownPartition),
                 Err(error) => Err(AppendError::Unconfirmed(error)),
             },
@@ -181,15 +181,14 @@ impl Admission {
     }
 
     async fn admit(&self, context: &RequestContext, request: ProduceRequest) -> PendingReply {
-        let topics = self.topics_for(&request).await;
-        let permit = self.pool.take(pool_bytes(&request)).await;
         let timeout = u64::try_from(request.timeout_ms).unwrap_or(0);
-        let timeout = Duration::from_millis(timeout);
+        let timeout =
+            Duration::from_millis(timeout).clamp(PRODUCE_TIMEOUT_MIN, PRODUCE_TIMEOUT_MAX);
+        let topics = self.topics_for(&request, timeout).await;
+        let permit = self.pool.take(pool_bytes(&request)).await;
         let common = Common {
             received: context.received,
-            deadline: context
-                .received
-                .after(timeout.clamp(PRODUCE_TIMEOUT_MIN, PRODUCE_TIMEOUT_MAX)),
+            deadline: context.received.after(timeout),
             wall: self.env.clock.wall(),
             zstd_allowed: context.api_version >= ZSTD_FROM,
             permit,
@@ -225,7 +224,7 @@ impl Admission {
 
     /// The topics to check the request against: as last heard if all of it is known there, else
     /// current ones.
-    async fn topics_for(&self, request: &ProduceRequest) -> KnownTopics {
+    async fn topics_for(&self, request: &ProduceRequest, limit: Duration) -> KnownTopics {
         let heard = KnownTopics {
             table: self.admin.topics(),
             unconfirmed: None,
@@ -239,7 +238,7 @@ impl Admission {
         if request.topic_data.iter().all(is_known) {
             return heard;
         }
-        match self.admin.topics_current().await {
+        match self.current_topics(limit).await {
             Ok(table) => KnownTopics {
                 table,
                 unconfirmed: None,
@@ -249,6 +248,12 @@ impl Admission {
                 ..heard
             },
         }
+    }
+
+    async fn current_topics(&self, limit: Duration) -> Result<Arc<TopicTable>, MetadataError> {
+        let question = self.admin.topics_current();
+        let answer = timeout(self.env.clock.as_ref(), limit, question).await;
+        answer.unwrap_or(Err(MetadataError::Unknown))
     }
 
     /// Checks one partition's records; what passes is added to `batches`.
@@ -403,6 +408,3 @@ fn pool_bytes(request: &ProduceRequest) -> usize {
     });
     bytes.fold(0, usize::saturating_add)
 }
-
-#[cfg(test)]
-mod tests;

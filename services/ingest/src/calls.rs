@@ -186,3 +186,6 @@ async fn report(sender: &mpsc::Sender<Answer>, answer: Answer) {
     // The receiver lives as long as the tasks: in `Calls`.
     let _ = sender.send(answer).await;
 }
+
+#[cfg(test)]
+mod tests;

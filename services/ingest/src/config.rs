@@ -1,4 +1,4 @@
-//! Settings of the produce path: numbers only; parts (sequencer, chain, cache) go to `Ingest::start`.
+//! Settings of the produce path: numbers only; parts (sequencer, chain) go to `Ingest::start`.
 
 use std::time::Duration;
 

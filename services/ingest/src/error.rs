@@ -90,6 +90,16 @@ impl AppendError {
         Self::Invalid(Arc::new(error))
     }
 
+    /// The innermost reason, for people.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        let mut innermost: &dyn std::error::Error = self;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        innermost.to_string()
+    }
+
     /// What the caller may do.
     #[must_use]
     pub fn kind(&self) -> AppendErrorKind {

@@ -2,9 +2,9 @@
 //!
 //! Called by `services/esker` (Kafka) and through it by the HTTP front; calls the sequencer and the
 //! catalogue, the chain, the cache. Read `pipeline.rs` first. Invariants: an acknowledged batch's
-//! segment and all before it exist (CP1, I1); order inside a lane is kept (CP8, I12); every admitted
-//! batch is answered once, "unknown" is never told as failed (I24). Memory: the byte pool, plus one
-//! copy of what is in flight. Cost: one put per segment, one call in memory; nothing when idle.
+//! segment and all before it exist (CP1, I1); order inside a lane is kept (CP8, I12); every batch
+//! admitted is answered once, "unknown" is never told as failed (I24). Memory: the byte pool, plus
+//! one copy of what is in flight. Cost: one put per segment, one call in memory; idle: nothing.
 //! Limits, timing, the life of a lost session: docs/ingest.md.
 
 mod admit;

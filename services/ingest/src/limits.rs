@@ -31,7 +31,7 @@ pub const DEFER_DELAY_FIRST: Duration = Duration::from_millis(20);
 /// … and after no more than this.
 pub const DEFER_DELAY_MAX: Duration = Duration::from_millis(500);
 /// While no sequencer answers, how often batches that ran out of patience are looked for.
-pub(crate) const PATIENCE_LOOK: Duration = Duration::from_millis(250);
+pub const PATIENCE_LOOK: Duration = Duration::from_millis(250);
 
 /// Waits between calls to a sequencer that does not answer. Batches end them, not a count.
 pub const CALL_RETRY: RetryPolicy = RetryPolicy {

@@ -43,7 +43,10 @@ const BOUNDS_MS: [u64; 14] = [
 ];
 
 macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident, $count:literal, $($(#[$each:meta])* $variant:ident $label:literal,)*) => {
+    (
+        $(#[$doc:meta])* $name:ident, $count:literal,
+        $($(#[$each:meta])* $variant:ident $label:literal,)*
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name {

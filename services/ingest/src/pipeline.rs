@@ -1,15 +1,12 @@
 //! The produce path, in order. Read this page first.
 //!
-//! ```text
-//! 1 admit        admit.rs      in the connection's task; waits for the byte pool, then the queue
-//!     │ REQUESTS_QUEUED_MAX requests, their bytes within the pool
-//! 2 batch        batcher.rs  ┐
-//! 3 seal         batcher.rs  │ one task (writer.rs): segments, session, order of lanes
-//! 4 reserve      reserver.rs │ one question outstanding per session
-//! 5 upload       calls.rs    │ `uploads_max` segments in flight; ANSWERS_QUEUED_MAX answers
-//! 6 acknowledge  slots.rs    ┘ reply.rs makes Kafka's answer of it in the connection's task
-//!   notify       notifier.rs   the newest report only
-//! ```
+//! 1 `admit.rs`, in the task of the connection: waits for the byte pool, then for the queue, which
+//!   holds `REQUESTS_QUEUED_MAX` requests. All else is one task, `writer.rs`:
+//! 2, 3 batch and seal, `batcher.rs`: bounded by the pool.
+//! 4 reserve, `reserver.rs`: one question outstanding per session.
+//! 5 upload, `calls.rs`: `uploads_max` segments in flight, `ANSWERS_QUEUED_MAX` answers queued.
+//! 6 acknowledge, `slots.rs`; in the task of the connection `reply.rs` makes Kafka's answer of it.
+//! And `notifier.rs` tells the sequencer: the newest report only, awaited by nobody.
 
 use std::sync::Arc;
 

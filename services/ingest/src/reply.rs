@@ -1,7 +1,7 @@
 //! Stage 6, the Kafka side: outcomes of batches become a ProduceResponse, in the request's order.
 //!
-//! The only place of this crate that knows Kafka's error codes. An error never carries an offset: -1
-//! stands where Kafka has none. Source: kafka.md section 6.
+//! The only place of this crate that knows Kafka's error codes. An error never carries an offset:
+//! -1 stands where Kafka has none. Source: kafka.md section 6.
 
 use esker_kafka::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
@@ -169,15 +169,8 @@ fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
 
 /// What a person should read, where the client is at fault.
 fn message(error: &AppendError) -> Option<StrBytes> {
-    if error.kind() != AppendErrorKind::Invalid {
-        return None;
-    }
-    let text = match error {
-        AppendError::Invalid(cause) => cause.to_string(),
-        AppendError::Refused(cause) => cause.to_string(),
-        other => other.to_string(),
-    };
-    Some(StrBytes::from_string(text))
+    let is_clients = error.kind() == AppendErrorKind::Invalid;
+    is_clients.then(|| StrBytes::from_string(error.detail()))
 }
 
 #[cfg(test)]

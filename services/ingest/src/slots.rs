@@ -317,9 +317,16 @@ mod tests {
     fn time_over_is_told_as_unknown_once_and_later_success_changes_nothing() {
         let (slot, mut outcome) = slot();
         let mut slots = ReplySlots::new(SEGMENT, vec![(slot, PROMISE)]);
+        let end = SessionEnd {
+            end: ChainIndex::new(1),
+        };
 
         let before = slots.expire(at(9));
         let after = slots.expire(at(10));
+        slots.settle(
+            BelowEnd::prove(SEGMENT.session, end, SEGMENT).unwrap(),
+            at(11),
+        );
 
         assert_eq!((before, after), (Some(at(10)), None));
         assert!(matches!(

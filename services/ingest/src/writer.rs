@@ -2,19 +2,19 @@
 //!
 //! One task owns everything admitted, so no lock and no race decides the order of a lane. It waits
 //! for requests, answers of its calls and times, and for nothing else. What happens when a session
-//! is lost: `writer/lost.rs`; when a time is over: `writer/expiry.rs`.
+//! is lost: `writer/lost.rs`; when a time is over: `writer/expiry.rs`; the way of a segment from
+//! the batcher to its upload: `writer/reserving.rs`.
 
 mod expiry;
 mod lost;
+mod reserving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use esker_chain::UploadError;
+use esker_chain::{UploadError, Uploaded};
 use esker_env::{Backoff, Env, Shutdown};
-use esker_metadata_api::{
-    MetadataError, Registered, ReserveError, ReserveReply, SessionEnd, WrittenReport,
-};
+use esker_metadata_api::{SessionEnd, WrittenReport};
 use esker_types::{MonotonicTime, SegmentId, SessionId};
 use tokio::sync::mpsc;
 
@@ -22,13 +22,12 @@ use crate::admit::AdmittedRequest;
 use crate::batcher::{Batcher, SegmentLimits};
 use crate::calls::{Answer, Calls};
 use crate::config::IngestConfig;
-use crate::error::{AppendError, IngestError};
-use crate::limits::{CALL_RETRY, LOST_SESSIONS_MAX, REQUESTS_QUEUED_MAX};
-use crate::metrics::{FlushReason, Metrics, SessionLoss};
+use crate::error::IngestError;
+use crate::limits::{CALL_RETRY, REQUESTS_QUEUED_MAX};
+use crate::metrics::{Metrics, SessionLoss};
 use crate::notifier::Notice;
 use crate::pace::Pace;
-use crate::reserver::{ReservedSegment, Verdicts};
-use crate::session::{Attempt, Reserving, Session};
+use crate::session::{Attempt, Session};
 
 /// A registration under way or to be tried again.
 #[derive(Debug)]
@@ -51,6 +50,9 @@ pub(crate) struct Writer {
     registering: Option<Registering>,
     /// The session that the next one replaces.
     replaces: Option<SessionId>,
+    /// Waits between sessions that were lost before they acknowledged anything, and until when.
+    fruitless: Backoff,
+    register_from: MonotonicTime,
     /// Sessions that reserve nothing more and whose segments are not all decided.
     lost: BTreeMap<SessionId, Session>,
     /// Since when no call to the sequencer was answered.
@@ -86,6 +88,8 @@ impl Writer {
             session: None,
             registering: None,
             replaces: None,
+            fruitless: CALL_RETRY.begin(),
+            register_from: MonotonicTime::default(),
             lost: BTreeMap::new(),
             silent_since: None,
             deadline_min: None,
@@ -180,227 +184,8 @@ impl Writer {
         Ok(())
     }
 
-    /// A session is wanted and none is there, nor are too many undecided.
-    fn may_register(&self) -> bool {
-        let is_wanted = !self.batcher.is_empty() || !self.lost.is_empty();
-        is_wanted && self.session.is_none() && self.lost.len() < LOST_SESSIONS_MAX
-    }
-
-    /// Registers a session when the first batch needs one: an idle process writes nothing (W1).
-    fn register(&mut self, now: MonotonicTime) {
-        if !self.may_register() {
-            return;
-        }
-        let registering = self.registering.get_or_insert_with(|| Registering {
-            attempt: Attempt::RetryAt(now),
-            backoff: CALL_RETRY.begin(),
-        });
-        if registering.attempt.is_due(now) {
-            registering.attempt = Attempt::InFlight;
-            self.calls.register(self.replaces);
-        }
-    }
-
-    fn registered(&mut self, answer: Result<Registered, MetadataError>, now: MonotonicTime) {
-        match answer {
-            Ok(registered) => {
-                tracing::info!(
-                    session = %registered.session,
-                    epoch = %registered.epoch,
-                    replaces = ?self.replaces,
-                    "session registered"
-                );
-                self.metrics.session_registered();
-                self.silent_since = None;
-                self.registering = None;
-                self.replaces = None;
-                self.session = Some(Session::new(registered));
-            }
-            Err(error) => {
-                tracing::debug!(%error, "session not registered");
-                self.silent_since.get_or_insert(now);
-                if let Some(registering) = &mut self.registering {
-                    registering.attempt = retry_later(&mut registering.backoff, &self.env, now);
-                }
-            }
-        }
-    }
-
-    /// Why a segment would be closed now; `None` while its batches may wait for more.
-    fn flush_reason(&self, session: &Session, now: MonotonicTime) -> Option<FlushReason> {
-        if self.batcher.is_nothing_ready() || session.in_flight_count() >= self.config.uploads_max {
-            return None;
-        }
-        if self.drain_until.is_some() {
-            return Some(FlushReason::Drain);
-        }
-        if self.batcher.is_full() {
-            return Some(FlushReason::Full);
-        }
-        match self.linger_end(session) {
-            None => Some(FlushReason::Idle),
-            Some(end) => (end <= now).then_some(FlushReason::Linger),
-        }
-    }
-
-    /// Until when batches wait for others; `None` when nothing is in flight: they need not wait.
-    fn linger_end(&self, session: &Session) -> Option<MonotonicTime> {
-        let first = self.batcher.first_received();
-        let first = first.filter(|_| session.in_flight_count() > 0)?;
-        Some(self.pace.next(first))
-    }
-
-    /// Closes a segment, or repeats the question for one: one question at a time (W2).
-    fn reserve(&mut self, now: MonotonicTime) {
-        let Some(session) = &self.session else {
-            return;
-        };
-        let sealed = match &session.reserving {
-            Some(reserving) if reserving.attempt.is_due(now) => None,
-            Some(_) => return,
-            None => {
-                let Some(reason) = self.flush_reason(session, now) else {
-                    return;
-                };
-                self.metrics.flushed(reason);
-                Some(self.batcher.seal(session.next()))
-            }
-        };
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        if let Some(sealed) = sealed {
-            session.reserving = Some(Reserving::new(sealed, now));
-        }
-        let (registered, written) = (*session.registered(), session.written());
-        let over = session.over();
-        if let Some(reserving) = &mut session.reserving {
-            reserving.attempt = Attempt::InFlight;
-            let request = reserving.sealed.request(&registered, written);
-            self.calls.reserve(request, over);
-        }
-    }
-
-    fn reserved(
-        &mut self,
-        segment: SegmentId,
-        answer: Result<ReserveReply, ReserveError>,
-        now: MonotonicTime,
-    ) {
-        // The session may be lost meanwhile: then its batches are offered again already.
-        let Some(reserving) = self.session.as_mut().and_then(|session| {
-            let is_asked = |reserving: &mut Reserving| reserving.sealed.id == segment;
-            session.reserving.take_if(is_asked)
-        }) else {
-            return;
-        };
-        match answer {
-            Ok(reply) => {
-                self.silent_since = None;
-                self.judged(reserving, &reply, now);
-            }
-            Err(ReserveError::SessionClosed) => {
-                self.silent_since = None;
-                self.offer_again(reserving.sealed.batches);
-                self.lose_session(SessionLoss::Closed);
-            }
-            Err(ReserveError::OutOfTurn) => {
-                tracing::warn!(%segment, "reservation is out of turn");
-                self.offer_again(reserving.sealed.batches);
-                self.lose_session(SessionLoss::Mismatch);
-            }
-            Err(ReserveError::TooManyUndecided) => {
-                self.silent_since = None;
-                self.reserve_later(reserving, now);
-            }
-            Err(ReserveError::Metadata(error)) => {
-                tracing::debug!(%segment, %error, "reservation not answered");
-                self.silent_since.get_or_insert(now);
-                let mut reserving = reserving;
-                reserving.pinned |= was_maybe_heard(error);
-                self.reserve_later(reserving, now);
-            }
-        }
-    }
-
-    fn reserve_later(&mut self, mut reserving: Reserving, now: MonotonicTime) {
-        reserving.attempt = retry_later(&mut reserving.backoff, &self.env, now);
-        if let Some(session) = &mut self.session {
-            session.reserving = Some(reserving);
-        }
-    }
-
-    /// The verdicts are in: each batch goes on, is answered, or stays behind.
-    fn judged(&mut self, reserving: Reserving, reply: &ReserveReply, now: MonotonicTime) {
-        let sealed_at = reserving.since;
-        let verdicts = match reserving.sealed.judge(reply) {
-            Ok(verdicts) => verdicts,
-            Err((sealed, mismatch)) => {
-                tracing::error!(segment = %sealed.id, %mismatch, "reservation does not fit");
-                self.offer_again(sealed.batches);
-                self.lose_session(SessionLoss::Mismatch);
-                return;
-            }
-        };
-        let Verdicts {
-            reserved,
-            deferred,
-            replays,
-            duplicates,
-            refused,
-        } = verdicts;
-        for (batch, original) in duplicates {
-            batch.slot.confirm(original, now);
-        }
-        for (mut batch, refusal) in refused {
-            batch.slot.fail(AppendError::Refused(refusal));
-        }
-        if let Some(reserved) = reserved {
-            self.upload(reserved, sealed_at, now);
-        }
-        let mut is_contradicted = false;
-        for (original, replay) in replays {
-            let Some(session) = &mut self.session else {
-                break;
-            };
-            if let Err((mut replay, mismatch)) = session.attach(original, replay, now) {
-                tracing::error!(%original, %mismatch, "reservation does not fit");
-                replay.slot.fail(AppendError::Undecided);
-                is_contradicted = true;
-            }
-        }
-        self.defer(deferred, now);
-        if is_contradicted {
-            self.lose_session(SessionLoss::Mismatch);
-        }
-    }
-
-    /// Builds the segment once and starts its upload; from here on it is in flight.
-    fn upload(
-        &mut self,
-        mut reserved: ReservedSegment,
-        sealed_at: MonotonicTime,
-        now: MonotonicTime,
-    ) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        let built = reserved.build(session.registered(), self.env.rng.write_id());
-        self.metrics
-            .built(built.footer.batches.len(), built.object.len());
-        tracing::debug!(
-            segment = %reserved.id,
-            batches = built.footer.batches.len(),
-            bytes = built.object.len(),
-            "segment reserved"
-        );
-        self.calls.upload(reserved.id, built.object, session.over());
-        session.place(reserved, now);
-        self.pace.closed(sealed_at);
-    }
-
     /// A segment is there: acknowledge what the chain's tail has passed, then tell the sequencer.
-    fn landed(&mut self, uploaded: esker_chain::Uploaded, now: MonotonicTime) {
+    fn landed(&mut self, uploaded: Uploaded, now: MonotonicTime) {
         let id = uploaded.session();
         if let Some(session) = self.session.as_mut().filter(|session| session.id() == id) {
             if session.land(uploaded, now) {
@@ -504,17 +289,4 @@ impl Writer {
         let end = end.map(|SessionEnd { end }| end);
         tracing::info!(session = %session.id(), ?end, "session ended at shutdown");
     }
-}
-
-/// Whether the sequencer may have acted on a call that failed like this.
-fn was_maybe_heard(error: MetadataError) -> bool {
-    match error {
-        MetadataError::Unknown | MetadataError::Deposed => true,
-        MetadataError::Recovering | MetadataError::Unavailable | MetadataError::Overloaded => false,
-    }
-}
-
-fn retry_later(backoff: &mut Backoff, env: &Env, now: MonotonicTime) -> Attempt {
-    let delay = backoff.next_delay(&env.rng);
-    Attempt::RetryAt(now.after(delay.unwrap_or(CALL_RETRY.delay_max)))
 }

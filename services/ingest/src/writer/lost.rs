@@ -6,12 +6,13 @@
 //! refused by the store, needs no decision: nobody but us could have written it.
 
 use esker_metadata_api::SessionEnd;
-use esker_types::{MonotonicTime, SegmentId, SessionId};
+use esker_types::{ChainIndex, MonotonicTime, SegmentId, SessionId};
 
 use super::Writer;
 use crate::batch::AdmittedBatch;
 use crate::batcher::Gaps;
 use crate::error::{AppendError, IngestError};
+use crate::limits::CALL_RETRY;
 use crate::metrics::SessionLoss;
 use crate::session::Session;
 use crate::slots::ReplySlot;
@@ -30,6 +31,7 @@ impl Writer {
             "session lost"
         );
         self.metrics.session_lost(loss);
+        self.hold_off(&session);
         self.replaces = Some(session.id());
         if let Some(reserving) = session.reserving.take() {
             self.offer_again(reserving.sealed.batches);
@@ -39,6 +41,19 @@ impl Writer {
             self.lost.insert(session.id(), session);
         }
         self.settle_lost();
+    }
+
+    /// Sessions that are lost before they acknowledge anything follow one another ever more slowly:
+    /// each costs a durable registration and a seal.
+    fn hold_off(&mut self, session: &Session) {
+        let now = self.env.clock.now();
+        if session.written() > ChainIndex::ZERO {
+            self.fruitless = CALL_RETRY.begin();
+            self.register_from = now;
+            return;
+        }
+        let delay = self.fruitless.next_delay(&self.env.rng);
+        self.register_from = now.after(delay.unwrap_or(CALL_RETRY.delay_max));
     }
 
     pub(super) fn lose_if_open(&mut self, id: SessionId, loss: SessionLoss) {

@@ -5,6 +5,12 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod admission;
+mod bounds;
+mod chaos;
 mod flow;
+mod lost;
+mod outage;
+mod producers;
 mod sequencer;
 mod world;

@@ -1,9 +1,8 @@
-//! A sequencer in memory for tests: the rules of commit protocol §5 to §7 in the plainest form, on
-//! the real chains of the test's bucket, with scripted failures.
+//! A sequencer in memory for tests: the rules of commit protocol §5 to §7 in the plainest form,
+//! on the real chains of the test's bucket, with scripted failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use esker_chain::{Chain, WalkEnd};
 use esker_env::Env;
@@ -63,8 +62,8 @@ struct State {
     replaced: Vec<SessionId>,
     is_away: bool,
     is_deaf: bool,
-    reserve_delay: Duration,
     undecided_max: Option<usize>,
+    told_end: Option<ChainIndex>,
 }
 
 #[derive(Debug)]
@@ -110,10 +109,6 @@ impl FakeSequencer {
         self.state().is_deaf = is_deaf;
     }
 
-    pub(crate) fn reserve_delay(&self, delay: Duration) {
-        self.state().reserve_delay = delay;
-    }
-
     pub(crate) fn undecided_max(&self, segments: usize) {
         self.state().undecided_max = Some(segments);
     }
@@ -125,6 +120,11 @@ impl FakeSequencer {
 
     pub(crate) fn let_end(&self) {
         self.may_end.send_replace(true);
+    }
+
+    /// Every session is said to end there, whatever its chain holds.
+    pub(crate) fn lie_about_ends(&self, end: u64) {
+        self.state().told_end = Some(ChainIndex::new(end));
     }
 
     /// As a take-over or an impatient operator does: the session reserves nothing more.
@@ -183,7 +183,8 @@ impl FakeSequencer {
         let walked = walk.await.map_err(|_| MetadataError::Unavailable)?;
         let mut state = self.state();
         state.void(session, walked.end);
-        Ok(SessionEnd { end: walked.end })
+        let end = state.told_end.unwrap_or(walked.end);
+        Ok(SessionEnd { end })
     }
 }
 
@@ -354,10 +355,6 @@ impl Sequencer for FakeSequencer {
         request: ReserveRequest,
     ) -> BoxFuture<'_, Result<ReserveReply, ReserveError>> {
         async move {
-            let delay = self.state().reserve_delay;
-            if !delay.is_zero() {
-                self.env.clock.sleep(delay).await;
-            }
             let scripted = {
                 let mut state = self.state();
                 state.requests.push(request.clone());

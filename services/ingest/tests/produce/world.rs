@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use esker_cache::{CacheConfig, PlainCache};
 use esker_chain::{Chain, PlaceHolder};
-use esker_env::{Clock as _, Env, Rng, Shutdown, ShutdownTrigger, SystemClock, TaskGroup};
-use esker_ingest::{Ingest, IngestConfig, IngestError, IngestParts, Metrics};
+use esker_env::{Env, Rng, Shutdown, ShutdownTrigger, SystemClock, TaskGroup};
+use esker_ingest::{Ingest, IngestConfig, IngestError, IngestParts, IngestTask, Metrics};
 use esker_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use esker_kafka::messages::produce_response::PartitionProduceResponse;
 use esker_kafka::messages::{ProduceRequest, StrBytes, TopicName as WireTopicName};
@@ -123,7 +123,8 @@ pub(crate) struct TestBatch {
     pub(crate) partition: u32,
     pub(crate) producer: Option<i64>,
     pub(crate) number: i32,
-    pub(crate) value_bytes: usize,
+    /// Base sequence, of a batch with a producer.
+    pub(crate) sequence: i32,
 }
 
 impl TestBatch {
@@ -132,7 +133,7 @@ impl TestBatch {
             partition: 0,
             producer: None,
             number,
-            value_bytes: 10,
+            sequence: 0,
         }
     }
 
@@ -140,6 +141,7 @@ impl TestBatch {
     pub(crate) fn sequenced(number: i32) -> Self {
         Self {
             producer: Some(5),
+            sequence: number,
             ..Self::plain(number)
         }
     }
@@ -148,12 +150,12 @@ impl TestBatch {
         let mut builder = BatchBuilder::new(Compression::None);
         if let Some(producer) = self.producer {
             let id = ProducerId::from_wire(producer).unwrap();
-            builder = builder.producer(id, ProducerEpoch::default(), self.number);
+            builder = builder.producer(id, ProducerEpoch::default(), self.sequence);
         }
         let record = NewRecord {
             timestamp: Timestamp::from_millis(i64::from(self.number)),
             key: Some(Bytes::from(self.number.to_string())),
-            value: Some(Bytes::from(vec![7; self.value_bytes])),
+            value: Some(Bytes::from_static(b"value")),
             ..NewRecord::default()
         };
         builder.push(&record).unwrap();
@@ -196,8 +198,11 @@ pub(crate) fn rows(reply: Reply) -> Vec<PartitionProduceResponse> {
 pub(crate) struct World {
     pub(crate) env: Env,
     pub(crate) memory: MemoryBucket,
+    /// What a client of the store sees: counts, gates, lost replies.
     pub(crate) faulty: FaultyBucket,
-    pub(crate) chain: Chain,
+    /// The store itself, behind that: refusals.
+    pub(crate) store: FaultyBucket,
+    pub(crate) cache: Arc<PlainCache>,
     pub(crate) sequencer: Arc<FakeSequencer>,
     pub(crate) admin: Arc<FakeAdmin>,
     pub(crate) ingest: Ingest,
@@ -212,12 +217,28 @@ pub(crate) fn world() -> World {
 }
 
 pub(crate) fn world_with(config: IngestConfig) -> World {
+    world_seeded(config, 11)
+}
+
+pub(crate) fn world_seeded(config: IngestConfig, seed: u64) -> World {
+    let (mut world, task) = unstarted(config, seed);
+    let told = Arc::clone(&world.outcome);
+    world.tasks.spawn(async move {
+        let ended = task.run().await;
+        *told.lock().unwrap() = Some(ended);
+    });
+    world
+}
+
+/// A world whose path nobody runs.
+pub(crate) fn unstarted(config: IngestConfig, seed: u64) -> (World, IngestTask) {
     let env = Env {
         clock: Arc::new(SystemClock::new()),
-        rng: Rng::from_seed(11),
+        rng: Rng::from_seed(seed),
     };
     let memory = MemoryBucket::new();
-    let faulty = FaultyBucket::new(Arc::new(memory.clone()), env.clone());
+    let store = FaultyBucket::new(Arc::new(memory.clone()), env.clone());
+    let faulty = FaultyBucket::new(Arc::new(store.clone()), env.clone());
     let durable = DurableBucket::new(
         Arc::new(faulty.clone()),
         DurableConfig::default(),
@@ -233,35 +254,31 @@ pub(crate) fn world_with(config: IngestConfig) -> World {
         asked: Mutex::new(0),
     });
     let cache = PlainCache::new(durable, CLUSTER, env.clone(), CacheConfig::default());
+    let cache = Arc::new(cache);
     let parts = IngestParts {
         sequencer: sequencer.clone(),
         admin: admin.clone(),
-        chain: chain.clone(),
-        cache: Arc::new(cache),
+        chain,
+        cache: cache.clone(),
         env: env.clone(),
     };
     let (trigger, shutdown) = Shutdown::new();
     let (ingest, task) = Ingest::start(config, parts, shutdown);
-    let outcome = Arc::new(Mutex::new(None));
-    let told = Arc::clone(&outcome);
-    let mut tasks = TaskGroup::new("ingest");
-    tasks.spawn(async move {
-        let ended = task.run().await;
-        *told.lock().unwrap() = Some(ended);
-    });
-    World {
+    let world = World {
         env,
         memory,
         faulty,
-        chain,
+        store,
+        cache,
         sequencer,
         admin,
         metrics: ingest.metrics(),
         ingest,
         trigger,
-        outcome,
-        tasks,
-    }
+        outcome: Arc::default(),
+        tasks: TaskGroup::new("ingest"),
+    };
+    (world, task)
 }
 
 impl World {
