@@ -226,10 +226,10 @@ impl Sequencer {
                 self.session_ended(state, *session, *end, &mut effects);
             }
             LogCommand::Checkpoint { segments } => {
-                self.recovering = self.recovering.saturating_sub(1);
                 for footer in segments {
                     self.checkpointed(footer);
                 }
+                self.recovering = self.recovering.saturating_sub(1);
             }
             LogCommand::DropTopic { topic } => {
                 self.partitions.retain(|at, _| at.topic != *topic);
@@ -310,6 +310,8 @@ impl Sequencer {
 
     fn checkpointed(&mut self, footer: &SegmentFooter) {
         self.tail.remove(footer.segment);
+        // What the take-over found has no overlay: nothing is reserved before all of it is durable.
+        let with_overlay = self.is_serving();
         for run in runs(footer) {
             let Some(partition) = self.partitions.get_mut(&run.topic_partition) else {
                 continue;
@@ -317,7 +319,8 @@ impl Sequencer {
             if let Some(first) = run.batches.first() {
                 partition.checkpointed(first.base_offset);
             }
-            for (stamp, _) in run.batches.iter().filter_map(producer_batch) {
+            let batches = run.batches.iter().filter(|_| with_overlay);
+            for (stamp, _) in batches.filter_map(producer_batch) {
                 let view = partition.producers.get_mut(&stamp.producer_id);
                 let view = view.expect("D5: a committed batch is known until it is durable");
                 view.checkpointed();

@@ -196,21 +196,14 @@ impl ProducerView {
     /// Its oldest undecided batch, in `segment`, is committed.
     pub(crate) fn commit(&mut self, segment: SegmentId, batch: ProducerBatch) {
         let oldest = self.undecided.pop_front();
-        let same = oldest.filter(|known| known.segment == segment && known.batch == batch);
+        let oldest = oldest.expect("D1: a placed batch is in its producer's overlay");
         assert!(
-            same.is_some(),
+            oldest.segment == segment && oldest.batch == batch,
             "CP8: batches of a producer commit in their order"
         );
-        if let Some(known) = same {
-            self.recovered(known.epoch, batch);
-        }
-    }
-
-    /// A committed batch that is not checkpointed.
-    pub(crate) fn recovered(&mut self, epoch: ProducerEpoch, batch: ProducerBatch) {
         match &mut self.committed {
-            Some(log) => log.insert(epoch, batch),
-            None => self.committed = Some(ProducerLog::of(epoch, batch)),
+            Some(log) => log.insert(oldest.epoch, batch),
+            None => self.committed = Some(ProducerLog::of(oldest.epoch, batch)),
         }
         self.tail_batches = self.tail_batches.saturating_add(1);
     }

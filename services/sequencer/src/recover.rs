@@ -1,16 +1,15 @@
 //! Begins an epoch: steps 2 to 5 of the take-over, given the chains that the shell has walked.
 //!
 //! Nothing is assigned here: offsets come from the durable state and from footers (I5). The sequencer
-//! serves only when all that it decided is durable (CP11).
+//! serves only when all that it decided is durable (CP11); by then the durable state knows all about
+//! producers.
 
 use std::collections::BTreeMap;
 
 use esker_segment::SegmentFooter;
 use esker_types::{ChainIndex, Offset, SegmentId, SequencerEpoch, SessionId, TopicPartition};
 
-use crate::decide::runs;
-use crate::overlay::ProducerView;
-use crate::state::{LogState, SessionRecord, index_extent, producer_batch};
+use crate::state::{LogState, SessionRecord, index_extent};
 use crate::{LogCommand, Sequencer, SequencerConfig};
 
 /// A session whose chain must be read before an epoch can begin.
@@ -165,20 +164,6 @@ impl Sequencer {
                     segment,
                     base_offset: extent.base_offset,
                 });
-            }
-        }
-        for run in runs(&footer) {
-            let Some(partition) = self.partitions.get_mut(&run.topic_partition) else {
-                continue;
-            };
-            let log = state.partition(run.topic_partition);
-            for (stamp, batch) in run.batches.iter().filter_map(producer_batch) {
-                let view = partition.producers.entry(stamp.producer_id);
-                let view = view.or_insert_with(|| {
-                    let committed = log.and_then(|log| log.producers.get(&stamp.producer_id));
-                    ProducerView::of(committed.cloned())
-                });
-                view.recovered(stamp.producer_epoch, batch);
             }
         }
         self.tail.push(footer);

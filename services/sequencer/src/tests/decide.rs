@@ -1,6 +1,6 @@
 //! Claims about commitment and the high watermark: C1, H1, H2, CP3, CP7, and dropped topics.
 
-use esker_metadata_api::PartitionAdvance;
+use esker_metadata_api::{PartitionAdvance, WrittenReport};
 use esker_types::{ChainIndex, Offset, SequencerEpoch};
 
 use super::harness::*;
@@ -131,6 +131,22 @@ fn late_lost_and_doubled_reports_change_nothing() {
 }
 
 #[test]
+fn a_report_under_another_epoch_is_dropped() {
+    let mut leader = Leader::new();
+    leader.reserve(1, 0, vec![plain(0, 1)]);
+    let report = WrittenReport {
+        session: session(1),
+        epoch: SequencerEpoch::new(2),
+        written: ChainIndex::new(1),
+    };
+
+    let effects = leader.sequencer.written(&leader.state, &report, leader.now);
+
+    assert_eq!(effects, []);
+    assert_eq!(leader.high_watermark(0), 0);
+}
+
+#[test]
 fn a_report_of_places_that_were_never_reserved_is_not_believed() {
     let mut leader = Leader::new();
     leader.reserve(1, 0, vec![plain(0, 1)]);
@@ -199,8 +215,9 @@ fn batches_of_a_dropped_topic_are_skipped_when_their_segment_commits_or_turns_vo
         .command_applied(&leader.state, &checkpoint, leader.now);
 
     assert!(leader.sequencer.is_decided(&barrier));
-    assert_eq!(leader.visible(0), []);
-    assert_eq!(leader.visible(1), []);
+    assert_eq!(leader.take_advances(), []);
+    assert_eq!((leader.high_watermark(0), leader.high_watermark(1)), (0, 0));
+    assert_eq!((leader.visible(0), leader.visible(1)), (vec![], vec![]));
     assert_eq!(leader.state.extent_count(), 0);
     assert_eq!(
         leader.state.session(session(1)).unwrap().decided_upto,

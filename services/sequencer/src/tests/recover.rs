@@ -1,6 +1,6 @@
 //! Claims about take-over: steps 2 to 5, CP1, CP2, CP6, CP11, I5.
 
-use esker_metadata_api::ProduceRefusal;
+use esker_metadata_api::{BatchVerdict, ProduceRefusal};
 use esker_segment::SegmentFooter;
 use esker_types::{ChainIndex, SequencerEpoch, TopicId};
 
@@ -107,10 +107,22 @@ fn a_log_start_above_all_batches_is_where_the_log_goes_on() {
         walked(1, vec![footer(segment(1, 0), 1, &[(0, 0, 10)])], 1),
         walked(2, Vec::new(), 0),
     ];
-    let leader = Leader::over(old.state, 2, found);
+    let mut leader = Leader::over(old.state, 2, found);
+    let beyond = LogCommand::MoveLogStart {
+        topic_partition: at(1),
+        log_start: offset(7),
+    };
+    leader.state.apply(&beyond, &exists).unwrap();
+    let mut leader = Leader::over(leader.state, 3, Vec::new());
+    leader.register(3);
 
     assert_eq!(leader.high_watermark(0), 10);
     assert_eq!(leader.visible(0), []);
+    assert_eq!(leader.high_watermark(1), 7);
+    assert!(matches!(
+        leader.reserve(3, 0, vec![plain(1, 1)])[..],
+        [BatchVerdict::Placed { base_offset, .. }] if base_offset == offset(7)
+    ));
 }
 
 #[test]
@@ -200,6 +212,10 @@ fn a_topic_unknown_to_the_catalogue_is_skipped() {
 
     assert_eq!(leader.visible(0), [(0, 10)]);
     assert_eq!(leader.state.extent_count(), 1);
+    let mut unknown = at(1);
+    unknown.topic = TopicId::from_bytes([9; 16]);
+    let end = leader.sequencer.high_watermark(&leader.state, unknown);
+    assert_eq!(end, offset(0), "nothing is kept of it");
 }
 
 #[test]
