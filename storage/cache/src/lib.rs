@@ -1,9 +1,9 @@
 //! Bytes of segments in memory: objects just written, and blocks read back from the bucket.
 //!
-//! Ingest inserts what it writes, fetch reads; nobody else. Keys are object and block, never a topic
-//! or an offset, so an entry can become useless but never wrong (I3, I22). One load per block is in
-//! flight; failures are not remembered. All memory, also what a slow reader still holds, comes from
-//! one budget in bytes. Numbers and cost: docs/cache.md. Only this crate knows foyer.
+//! Ingest inserts what it writes, fetch reads; nobody else. Keys are object and block, never a
+//! topic or an offset, so an entry can become useless but never wrong (I3, I22). One load per block
+//! is in flight; failures are not remembered. All memory, also what a slow reader still holds,
+//! comes from one budget in bytes. Numbers and cost: docs/cache.md. Only this crate knows foyer.
 
 mod cache;
 mod config;

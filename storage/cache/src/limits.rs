@@ -2,8 +2,8 @@
 
 use esker_types::limits::{BATCHES_PER_SEGMENT_MAX, SEGMENT_BYTES_MAX};
 
-/// Bytes of one block: what a cold read asks of the bucket at once. A round trip costs about as much
-/// as the transfer of a few MiB, and a smaller block would cost more requests per byte.
+/// Bytes of one block: what a cold read asks of the bucket at once. A round trip costs about as
+/// much as the transfer of a few MiB, and a smaller block would cost more requests per byte.
 pub const BLOCK_BYTES: u32 = 1024 * 1024;
 /// Bytes of a written object that is taken in: a full segment with its header and footer.
 pub const OBJECT_BYTES_MAX: u32 = SEGMENT_BYTES_MAX + 4 * 1024 * 1024;

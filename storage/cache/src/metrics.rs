@@ -148,14 +148,49 @@ impl Counters {
     }
 }
 
-/// One family: name, type, help, and its rows (labels with braces, or nothing).
-type Family<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, u64)]);
+/// Where families of one kind are written, and which kind.
+struct Families<'a> {
+    text: &'a mut String,
+    kind: &'static str,
+}
+
+impl Families<'_> {
+    /// Adds a family; its rows are labels with braces (or nothing) and a value.
+    fn add(&mut self, name: &str, help: &str, rows: &[(&str, u64)]) {
+        let kind = self.kind;
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (labels, value) in rows {
+            let _ = writeln!(self.text, "{name}{labels} {value}");
+        }
+    }
+
+    fn add_plain(&mut self, name: &str, help: &str, value: u64) {
+        self.add(name, help, &[("", value)]);
+    }
+}
+
+fn by_heat(hot: u64, cold: u64) -> [(&'static str, u64); 2] {
+    [("{heat=\"hot\"}", hot), ("{heat=\"cold\"}", cold)]
+}
 
 impl CacheStats {
     /// All of it in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let heats = |hot, cold| [("{heat=\"hot\"}", hot), ("{heat=\"cold\"}", cold)];
+        let mut text = String::new();
+        self.add_counters(&mut Families {
+            text: &mut text,
+            kind: "counter",
+        });
+        self.add_gauges(&mut Families {
+            text: &mut text,
+            kind: "gauge",
+        });
+        text
+    }
+
+    fn add_counters(&self, to: &mut Families<'_>) {
         let hits = [
             ("{kind=\"object\"}", self.object_hits),
             ("{kind=\"block\"}", self.block_hits),
@@ -166,74 +201,27 @@ impl CacheStats {
             ("{reason=\"store\"}", self.store_failures),
             ("{reason=\"overloaded\"}", self.overloads),
         ];
-        let loads = heats(self.hot_loads, self.cold_loads);
-        let loaded = heats(self.hot_loaded_bytes, self.cold_loaded_bytes);
-        let loading = heats(self.hot_load_bytes, self.cold_load_bytes);
-        let (counter, gauge) = ("counter", "gauge");
-        let families: [Family<'_>; 13] = [
-            (HITS_TOTAL, counter, "Reads answered from memory.", &hits),
-            (
-                JOINS_TOTAL,
-                counter,
-                "Waits for another's load.",
-                &[("", self.joins)],
-            ),
-            (LOADS_TOTAL, counter, "Blocks asked of the bucket.", &loads),
-            (LOADED_BYTES_TOTAL, counter, "Bytes that came.", &loaded),
-            (FAILURES_TOTAL, counter, "Loads that failed.", &failures),
-            (
-                INSERTS_TOTAL,
-                counter,
-                "Objects taken in.",
-                &[("", self.inserts)],
-            ),
-            (
-                INSERTS_LEFT_OUT_TOTAL,
-                counter,
-                "Objects left out.",
-                &[("", self.inserts_left_out)],
-            ),
-            (
-                FORGETS_TOTAL,
-                counter,
-                "Ranges found wrong.",
-                &[("", self.forgets)],
-            ),
-            (
-                CACHED_BYTES,
-                gauge,
-                "Bytes kept.",
-                &[("", self.cached_bytes)],
-            ),
-            (
-                MEMORY_BYTES,
-                gauge,
-                "Bytes alive.",
-                &[("", self.memory_bytes)],
-            ),
-            (
-                MEMORY_MAX_BYTES,
-                gauge,
-                "Bytes that may be alive.",
-                &[("", self.memory_bytes_max)],
-            ),
-            (LOADING_BYTES, gauge, "Bytes of loads in flight.", &loading),
-            (
-                LOADS_IN_FLIGHT,
-                gauge,
-                "Loads in flight.",
-                &[("", self.loads_in_flight)],
-            ),
-        ];
-        let mut text = String::new();
-        for (name, kind, help, rows) in families {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-            for (labels, value) in rows {
-                let _ = writeln!(text, "{name}{labels} {value}");
-            }
-        }
-        text
+        let loads = by_heat(self.hot_loads, self.cold_loads);
+        let loaded = by_heat(self.hot_loaded_bytes, self.cold_loaded_bytes);
+        to.add(HITS_TOTAL, "Reads answered from memory.", &hits);
+        to.add_plain(JOINS_TOTAL, "Waits for another's load.", self.joins);
+        to.add(LOADS_TOTAL, "Blocks asked of the bucket.", &loads);
+        to.add(LOADED_BYTES_TOTAL, "Bytes that came.", &loaded);
+        to.add(FAILURES_TOTAL, "Loads that failed.", &failures);
+        to.add_plain(INSERTS_TOTAL, "Objects taken in.", self.inserts);
+        let left_out = self.inserts_left_out;
+        to.add_plain(INSERTS_LEFT_OUT_TOTAL, "Objects left out.", left_out);
+        to.add_plain(FORGETS_TOTAL, "Ranges found wrong.", self.forgets);
+    }
+
+    fn add_gauges(&self, to: &mut Families<'_>) {
+        let loading = by_heat(self.hot_load_bytes, self.cold_load_bytes);
+        let most = self.memory_bytes_max;
+        to.add_plain(CACHED_BYTES, "Bytes kept.", self.cached_bytes);
+        to.add_plain(MEMORY_BYTES, "Bytes alive.", self.memory_bytes);
+        to.add_plain(MEMORY_MAX_BYTES, "Bytes that may be alive.", most);
+        to.add(LOADING_BYTES, "Bytes of loads in flight.", &loading);
+        to.add_plain(LOADS_IN_FLIGHT, "Loads in flight.", self.loads_in_flight);
     }
 }
 

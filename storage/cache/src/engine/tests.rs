@@ -125,8 +125,7 @@ proptest! {
         ends in (0.0..1.0_f64, 0.0..1.0_f64),
         written in any::<bool>(),
     ) {
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "a test's draw")]
-        #[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a test's draw")]
+        #[expect(clippy::as_conversions, reason = "a share of a length, drawn for a test")]
         let place = |share: f64| (share * object_bytes as f64) as u64;
         let (start, end) = (place(ends.0.min(ends.1)), place(ends.0.max(ends.1)) + 1);
         let range = ByteRange::new(start, end.min(object_bytes)).unwrap();

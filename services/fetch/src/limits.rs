@@ -1,0 +1,50 @@
+//! Limits of the fetch role. Each has a test that goes one past it.
+//!
+//! Source: reliability.md section 7, kafka.md section 4.3.
+
+use std::time::Duration;
+
+use esker_cache::limits::READ_BYTES_MAX;
+use esker_metadata_api::limits::LOOKUP_EXTENTS_MAX;
+use esker_types::limits::{RECORD_BATCH_BYTES_MAX, SEGMENT_BYTES_MAX};
+
+/// Bytes of records in one response; a first batch that is larger goes out all the same.
+pub const RESPONSE_BYTES_MAX: u32 = 50 * 1024 * 1024;
+/// Partitions of one Fetch or ListOffsets.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+/// How long one Fetch may wait for records, whatever it asks for: below the idle time-out.
+pub const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Extents of one partition at the log's end that the view keeps.
+pub const PARTITION_EXTENTS_MAX: usize = 2048;
+/// Extents planned for one partition in one response.
+pub const PLANNED_EXTENTS_MAX: usize = 1024;
+/// Extents asked for in one look-up: what a response of several megabytes needs.
+pub const LOOKUP_EXTENTS: usize = 256;
+/// Look-ups for one partition before one plan gives up.
+pub const LOOKUPS_PER_PLAN_MAX: u32 = 3;
+/// Look-ups of one request that run at once.
+pub const LOOKUPS_PARALLEL: usize = 64;
+/// Cache reads of one request that run at once.
+pub const READS_PARALLEL: usize = 16;
+/// Bytes between two planned ranges of an object that are read rather than split at.
+pub const MERGE_GAP_BYTES: u64 = 64 * 1024;
+/// Partitions that requests wait for, all together. Past it a request sleeps without being woken.
+pub const WATCHES_MAX: usize = 1_000_000;
+/// Connections whose starved partition is remembered.
+pub const STARVED_MAX: usize = 10_000;
+/// Partitions of one ListOffsets that are resolved at once.
+pub const QUERIES_PARALLEL: usize = 32;
+/// Extents that one timestamp query reads, when headers promise timestamps that no record has.
+pub const QUERY_EXTENTS_MAX: usize = 1000;
+/// Extents from the log's end within which a reader counts as hot.
+pub const HOT_EXTENTS: usize = 64;
+
+const _: () = assert!(LOOKUP_EXTENTS <= LOOKUP_EXTENTS_MAX);
+const _: () = assert!(HOT_EXTENTS <= PARTITION_EXTENTS_MAX);
+const _: () = assert!(RECORD_BATCH_BYTES_MAX <= RESPONSE_BYTES_MAX);
+const _: () = assert!(MERGE_GAP_BYTES < READ_BYTES_MAX);
+#[expect(clippy::as_conversions, reason = "widening, in a constant")]
+const _: () = assert!(
+    SEGMENT_BYTES_MAX as u64 <= READ_BYTES_MAX,
+    "an extent is read from its front, so all of it must fit one read"
+);

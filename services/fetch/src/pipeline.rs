@@ -1,0 +1,303 @@
+//! The stages of a fetch in order: (admit) locate, plan, read, assemble, wait; (reply).
+//!
+//! One request is one task's work, so no queue lies between stages. Bounds: bytes of a response by
+//! `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
+//! `limits.rs`. Every round begins anew from the view; nothing is kept while the waiter sleeps.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use esker_cache::{Heat, ReadErrorKind};
+use esker_types::{MonotonicTime, Offset};
+
+use crate::assemble::{Assembled, Assembler, Limit, Progress};
+use crate::error::ReadError;
+use crate::locate::{Located, Locator, ReadIntent};
+use crate::metrics::Counters;
+use crate::planner::{self, PartPlan, ReadPlan, Span, order};
+use crate::reader::{Reader, Remedy, SpanBytes, Trouble};
+use crate::view::{Marks, Stretch};
+use crate::waiter::Waiter;
+
+/// One request, admitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) intents: Vec<ReadIntent>,
+    /// Bytes of the whole response.
+    pub(crate) bytes_max: u32,
+    /// Bytes worth answering before the deadline.
+    pub(crate) bytes_min: u32,
+    pub(crate) records_max: Option<u32>,
+    pub(crate) deadline: MonotonicTime,
+    /// Place of the intent that gets its share first.
+    pub(crate) first: usize,
+}
+
+/// What one intent found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) marks: Marks,
+    /// Whole batches, in slices.
+    pub(crate) records: Vec<Bytes>,
+    pub(crate) next_offset: Offset,
+}
+
+/// What a request found.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// One per intent, in order.
+    pub(crate) parts: Vec<Result<Part, ReadError>>,
+    pub(crate) bytes: u64,
+    /// Place of the first intent that had batches and got none.
+    pub(crate) starved: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) locator: Locator,
+    pub(crate) reader: Reader,
+    pub(crate) waiter: Waiter,
+    pub(crate) counters: Arc<Counters>,
+}
+
+fn heat(stretch: &Stretch) -> Heat {
+    match stretch.hot {
+        true => Heat::Hot,
+        false => Heat::Cold,
+    }
+}
+
+impl Pipeline {
+    /// Answers when `bytes_min` bytes are there, at the deadline, or when a partition fails.
+    pub(crate) async fn serve(&self, job: &Job) -> Served {
+        loop {
+            let generation = self.locator.view.generation();
+            let located = self.locator.locate_all(&job.intents).await;
+            let plan = planner::plan(&job.intents, &located, job.bytes_max, job.first);
+            let is_failed = located
+                .iter()
+                .any(|located| matches!(located, Located::Failed(_)));
+            let is_due = self.waiter.is_due(job.deadline) || job.intents.is_empty();
+            let bytes_min = u64::from(job.bytes_min);
+            if is_due || is_failed || plan.available_bytes >= bytes_min {
+                let served = self.read(job, &located, &plan).await;
+                let failed = served.parts.iter().any(Result::is_err);
+                // The plan was an estimate: what came may be less than was hoped for.
+                if is_due || failed || served.bytes >= bytes_min {
+                    return served;
+                }
+            }
+            self.waiter
+                .wait(&job.intents, &located, generation, job.deadline)
+                .await;
+        }
+    }
+
+    /// Reads and assembles what was planned, each partition within what is left.
+    async fn read(&self, job: &Job, located: &[Located], plan: &ReadPlan) -> Served {
+        let heat_of = |part: usize| match located.get(part) {
+            Some(Located::Ready(stretch)) => heat(stretch),
+            Some(Located::AtEnd(_) | Located::Failed(_)) | None => Heat::Cold,
+        };
+        let mut spans = self.reader.read(plan, heat_of).await;
+        let mut served = Served {
+            parts: without_records(&job.intents, located),
+            bytes: 0,
+            starved: None,
+        };
+        for place in order(job.intents.len(), job.first) {
+            let (Some(intent), Some(Located::Ready(stretch)), Some(part), Some(bytes)) = (
+                job.intents.get(place),
+                located.get(place),
+                plan.parts.get(place),
+                spans.get_mut(place),
+            ) else {
+                continue;
+            };
+            let left = u64::from(job.bytes_max).saturating_sub(served.bytes);
+            let limit = Limit {
+                bytes: left.min(u64::from(intent.bytes_max)),
+                records: job.records_max.map(u64::from),
+                first_whole: served.bytes == 0,
+            };
+            let bytes = std::mem::take(bytes);
+            let found = self.part(intent, stretch, part, bytes, limit).await;
+            if let Ok(part) = &found {
+                let bytes: usize = part.records.iter().map(Bytes::len).sum();
+                served.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+                if bytes == 0 {
+                    served.starved = served.starved.or(Some(place));
+                }
+            }
+            if let Some(slot) = served.parts.get_mut(place) {
+                *slot = found;
+            }
+        }
+        self.counters.served(served.bytes);
+        self.raise_marks(job, &mut served);
+        served
+    }
+
+    /// Reading takes time: another request may have shown a higher high watermark meanwhile (CP6).
+    fn raise_marks(&self, job: &Job, served: &mut Served) {
+        for (intent, part) in job.intents.iter().zip(&mut served.parts) {
+            let now = self.locator.view.marks(intent.topic_partition);
+            if let (Ok(part), Some(now)) = (part, now) {
+                part.marks = part.marks.max(now);
+            }
+        }
+    }
+
+    /// One partition's batches, with every remedy tried when its bytes are wrong.
+    async fn part(
+        &self,
+        intent: &ReadIntent,
+        stretch: &Stretch,
+        plan: &PartPlan,
+        bytes: Vec<SpanBytes>,
+        limit: Limit,
+    ) -> Result<Part, ReadError> {
+        let mut stretch = stretch.clone();
+        let mut plan = plan.clone();
+        let mut bytes = bytes;
+        let mut tried = None;
+        loop {
+            let heat = heat(&stretch);
+            let trouble = match self.assemble(intent, &plan, bytes, limit, heat).await {
+                Ok(assembled) => return Ok(finished(stretch.marks, assembled)),
+                Err(trouble) => trouble,
+            };
+            let remedy = trouble.remedy(tried);
+            self.counters.remedied(remedy);
+            match remedy {
+                Remedy::ReadAgain => {
+                    let error: &dyn std::error::Error = &trouble;
+                    tracing::warn!(error, "bytes of an extent are wrong, reading them again");
+                    self.reader.forget(trouble.extent());
+                }
+                Remedy::LocateAgain => {
+                    self.locator.view.distrust(intent.topic_partition);
+                    stretch = match self.locator.locate(intent).await {
+                        Located::Ready(stretch) => stretch,
+                        Located::AtEnd(marks) => return Ok(nothing(marks, intent)),
+                        Located::Failed(error) => return Err(error),
+                    };
+                    plan = replan(intent, &stretch, limit);
+                }
+                Remedy::GiveUp => return Err(unreadable(&trouble)),
+            }
+            tried = Some(remedy);
+            bytes = Vec::new();
+        }
+    }
+
+    /// One partition's batches from the planned spans. What was not read yet is read now, but only
+    /// while nothing was taken: a batch may be larger than its estimate.
+    async fn assemble(
+        &self,
+        intent: &ReadIntent,
+        plan: &PartPlan,
+        bytes: Vec<SpanBytes>,
+        limit: Limit,
+        heat: Heat,
+    ) -> Result<Assembled, Trouble> {
+        let mut assembler = Assembler::new(intent.offset, limit);
+        let mut bytes = bytes.into_iter();
+        for span in &plan.spans {
+            let ready = bytes.next();
+            assembler.begin(&span.extent);
+            match self.take_span(&mut assembler, span, ready, heat).await {
+                Ok(Progress::Through) => {}
+                Ok(Progress::Full | Progress::Needs(_)) => break,
+                // What was taken is good; the next fetch meets the trouble at its front.
+                Err(_) if assembler.has_any() => break,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(assembler.finish())
+    }
+
+    async fn take_span(
+        &self,
+        assembler: &mut Assembler,
+        span: &Span,
+        ready: Option<SpanBytes>,
+        heat: Heat,
+    ) -> Result<Progress, Trouble> {
+        let extent = &span.extent;
+        let trouble = |source| Trouble::Cache {
+            extent: *extent,
+            source,
+        };
+        let mut bytes = match ready {
+            Some(ready) => ready.map_err(trouble)?,
+            None => {
+                let planned = span.range.byte_count();
+                let read = self.reader.read_on(extent, 0, planned, heat).await;
+                read.map_err(trouble)?
+            }
+        };
+        loop {
+            let progress = assembler.take(&bytes).map_err(|source| Trouble::Fault {
+                extent: *extent,
+                source,
+            })?;
+            let Progress::Needs(end) = progress else {
+                return Ok(progress);
+            };
+            if assembler.has_any() {
+                return Ok(progress);
+            }
+            let from = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let more = self.reader.read_on(extent, from, end, heat).await;
+            bytes.append(more.map_err(trouble)?);
+        }
+    }
+}
+
+/// Where the trouble ends: told once, loudly when a person must look.
+pub(crate) fn unreadable(trouble: &Trouble) -> ReadError {
+    let error: &dyn std::error::Error = trouble;
+    match trouble.kind() {
+        ReadErrorKind::Retry => tracing::warn!(error, "records could not be read for now"),
+        ReadErrorKind::Refresh | ReadErrorKind::Corrupt => {
+            tracing::error!(error, "records cannot be read");
+        }
+    }
+    let segment = trouble.segment();
+    ReadError::Unreadable { segment }
+}
+
+fn finished(marks: Marks, assembled: Assembled) -> Part {
+    Part {
+        marks,
+        records: assembled.records,
+        next_offset: assembled.next_offset,
+    }
+}
+
+fn nothing(marks: Marks, intent: &ReadIntent) -> Part {
+    Part {
+        marks,
+        records: Vec::new(),
+        next_offset: intent.offset,
+    }
+}
+
+/// The answers before anything was read.
+fn without_records(intents: &[ReadIntent], located: &[Located]) -> Vec<Result<Part, ReadError>> {
+    let answer = |(intent, located): (&ReadIntent, &Located)| match located {
+        Located::Ready(stretch) => Ok(nothing(stretch.marks, intent)),
+        Located::AtEnd(marks) => Ok(nothing(*marks, intent)),
+        Located::Failed(error) => Err(*error),
+    };
+    intents.iter().zip(located).map(answer).collect()
+}
+
+/// Spans for one partition that was located again.
+fn replan(intent: &ReadIntent, stretch: &Stretch, limit: Limit) -> PartPlan {
+    let bytes_max = u32::try_from(limit.bytes).unwrap_or(u32::MAX);
+    let located = [Located::Ready(stretch.clone())];
+    let plan = planner::plan(std::slice::from_ref(intent), &located, bytes_max, 0);
+    plan.parts.into_iter().next().unwrap_or_default()
+}

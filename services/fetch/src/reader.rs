@@ -1,0 +1,147 @@
+//! Stage 3 of a fetch: planned ranges through the cache, and what to do when bytes are wrong.
+//!
+//! A remedy is tried once each, in this order: bytes that are wrong are forgotten and read again
+//! from the bucket; then the index is asked again where they are; then the partition fails, alone.
+
+use std::sync::Arc;
+
+use esker_cache::{Heat, ReadError as CacheError, ReadErrorKind, SegmentCache};
+use esker_metadata_api::IndexExtent;
+use esker_types::{ByteRange, SegmentId};
+use futures::stream::{self, StreamExt as _};
+
+use crate::assemble::BatchFault;
+use crate::limits::READS_PARALLEL;
+use crate::planner::{ObjectReadPlan, PartPlan, ReadPlan};
+use crate::slices::Slices;
+
+/// Why a part could not be assembled, and where.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error("bytes of segment {} cannot be had", extent.segment)]
+    Cache {
+        extent: IndexExtent,
+        #[source]
+        source: CacheError,
+    },
+    #[error("segment {} does not hold what the index says", extent.segment)]
+    Fault {
+        extent: IndexExtent,
+        #[source]
+        source: BatchFault,
+    },
+}
+
+/// What may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Forget the bytes and read them again.
+    ReadAgain,
+    /// Ask the index again.
+    LocateAgain,
+    /// Nothing more.
+    GiveUp,
+}
+
+impl Trouble {
+    pub(crate) fn extent(&self) -> &IndexExtent {
+        match self {
+            Self::Cache { extent, .. } | Self::Fault { extent, .. } => extent,
+        }
+    }
+
+    pub(crate) fn segment(&self) -> SegmentId {
+        self.extent().segment
+    }
+
+    pub(crate) fn kind(&self) -> ReadErrorKind {
+        match self {
+            Self::Cache { source, .. } => source.kind(),
+            Self::Fault { .. } => ReadErrorKind::Corrupt,
+        }
+    }
+
+    /// What to try next, when `tried` was the last remedy.
+    pub(crate) fn remedy(&self, tried: Option<Remedy>) -> Remedy {
+        match (self.kind(), tried) {
+            (ReadErrorKind::Corrupt, None) => Remedy::ReadAgain,
+            (ReadErrorKind::Refresh, None | Some(Remedy::ReadAgain))
+            | (ReadErrorKind::Corrupt, Some(Remedy::ReadAgain)) => Remedy::LocateAgain,
+            // The store was asked again and again below; the client will ask once more.
+            (ReadErrorKind::Retry, _) | (_, Some(Remedy::LocateAgain | Remedy::GiveUp)) => {
+                Remedy::GiveUp
+            }
+        }
+    }
+}
+
+/// Bytes of one span, from the front of its extent.
+pub(crate) type SpanBytes = Result<Slices, CacheError>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    cache: Arc<dyn SegmentCache>,
+}
+
+impl Reader {
+    pub(crate) fn new(cache: Arc<dyn SegmentCache>) -> Self {
+        Self { cache }
+    }
+
+    /// All bytes of a plan: per intent, per span.
+    pub(crate) async fn read(
+        &self,
+        plan: &ReadPlan,
+        heat_of: impl Fn(usize) -> Heat,
+    ) -> Vec<Vec<SpanBytes>> {
+        let empty = |part: &PartPlan| part.spans.iter().map(|_| Ok(Slices::default())).collect();
+        let mut parts: Vec<Vec<SpanBytes>> = plan.parts.iter().map(empty).collect();
+        let reading = |read: ObjectReadPlan| async move {
+            let slices = self.cache.read(read.segment, read.range, read.heat).await;
+            (read, slices.map(Slices::new))
+        };
+        let mut reads = stream::iter(plan.reads(heat_of))
+            .map(reading)
+            .buffer_unordered(READS_PARALLEL);
+        while let Some((read, slices)) = reads.next().await {
+            for (at, place) in read.targets {
+                let spans = parts.get_mut(at.part);
+                if let Some(slot) = spans.and_then(|spans| spans.get_mut(at.span)) {
+                    *slot = slices.clone().map(|slices| cut(&slices, &place));
+                }
+            }
+        }
+        parts
+    }
+
+    /// `extent`'s bytes from `from` up to `to` (or its end), both counted from its front.
+    pub(crate) async fn read_on(
+        &self,
+        extent: &IndexExtent,
+        from: u64,
+        to: u64,
+        heat: Heat,
+    ) -> Result<Slices, CacheError> {
+        let start = extent.range.start().saturating_add(from);
+        let end = extent.range.start().saturating_add(to);
+        let range = ByteRange::new(start, end.min(extent.range.end()));
+        let Some(range) = range else {
+            return Ok(Slices::default());
+        };
+        let slices = self.cache.read(extent.segment, range, heat).await?;
+        Ok(Slices::new(slices))
+    }
+
+    /// The next read of the extent asks the bucket.
+    pub(crate) fn forget(&self, extent: &IndexExtent) {
+        self.cache.forget(extent.segment, extent.range);
+    }
+}
+
+fn cut(slices: &Slices, place: &std::ops::Range<u64>) -> Slices {
+    let at = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
+    Slices::new(slices.pieces(at(place.start), at(place.end)))
+}
+
+#[cfg(test)]
+mod tests;
