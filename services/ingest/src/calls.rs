@@ -17,6 +17,7 @@ use esker_metadata_api::{
 };
 use esker_types::{SegmentId, SessionId};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::config::IngestConfig;
 use crate::limits::{ANSWERS_QUEUED_MAX, CALL_RETRY};
@@ -103,14 +104,14 @@ impl Calls {
     pub(crate) fn reserve(&mut self, request: ReserveRequest, over: Shutdown) {
         let peers = self.peers.clone();
         let limit = self.reserve_timeout;
-        let segment = SegmentId {
-            session: request.session,
-            index: request.index,
-        };
+        let (session, index) = (request.session, request.index);
+        let segment = SegmentId { session, index };
+        let span = tracing::debug_span!("ingest.reserve", %session, %index);
         self.spawn_until(over, async move {
             let clock = peers.env.clock.as_ref();
             let begin = clock.now();
-            let answer = timeout(clock, limit, peers.sequencer.reserve(request)).await;
+            let call = peers.sequencer.reserve(request).instrument(span);
+            let answer = timeout(clock, limit, call).await;
             let answer = answer.unwrap_or(Err(ReserveError::Metadata(MetadataError::Unknown)));
             peers.metrics.reserved(clock.now().since(begin));
             Answer::Reserved { segment, answer }

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use crate::sequencer::Scripted;
 use crate::world::{TestBatch, World, on_puts, world_seeded};
 
-const RUNS: u64 = 150;
+const RUNS: u64 = 200;
 const STEPS: u64 = 80;
 
 /// A batch that was sent, and its answer to come.

@@ -390,6 +390,18 @@ async fn a_strangers_object_in_our_chain_stops_the_path_loudly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_panics_stops_the_path_and_leaves_nobody_waiting() {
+    let mut world = world();
+    world.sequencer.script([Scripted::Panic]);
+
+    let answer = world.send(TestBatch::plain(0)).await;
+    let ended = world.join().await;
+
+    assert!(matches!(ended, Err(IngestError::Task(_))));
+    assert_eq!(error(&answer.await), KafkaError::RequestTimedOut);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_below_what_was_acknowledged_stops_the_path_loudly() {
     let mut world = world_with(one_by_one());
     world.send(TestBatch::plain(0)).await.await;

@@ -8,6 +8,8 @@
 mod admission;
 mod bounds;
 mod chaos;
+mod core;
+mod exactly_once;
 mod flow;
 mod lost;
 mod outage;

@@ -26,6 +26,8 @@ pub(crate) enum Scripted {
     HangAfter,
     /// Answered with this.
     Reply(ReserveReply),
+    /// A bug of the path itself.
+    Panic,
 }
 
 #[derive(Debug, Default)]
@@ -375,6 +377,7 @@ impl Sequencer for FakeSequencer {
                     std::future::pending().await
                 }
                 Some(Scripted::Reply(reply)) => Ok(reply),
+                Some(Scripted::Panic) => panic!("planted"),
             }
         }
         .boxed()

@@ -17,7 +17,7 @@ use esker_kafka::messages::{ProduceRequest, StrBytes, TopicName as WireTopicName
 use esker_kafka::{Reply, RequestContext, Response};
 use esker_metadata_api::{
     Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, GroupRequest,
-    MetadataError, Topic, TopicName, TopicRef, TopicTable,
+    MetadataError, Sequencer, Topic, TopicName, TopicRef, TopicTable,
 };
 use esker_object::{
     Bucket as _, DurableBucket, DurableConfig, Fault, FaultRule, FaultyBucket, KeyClass,
@@ -230,48 +230,76 @@ pub(crate) fn world_seeded(config: IngestConfig, seed: u64) -> World {
     world
 }
 
+/// A bucket with faults in front of it, and what a pod has on top of it.
+pub(crate) struct Stores {
+    pub(crate) env: Env,
+    pub(crate) memory: MemoryBucket,
+    pub(crate) store: FaultyBucket,
+    pub(crate) faulty: FaultyBucket,
+    pub(crate) chain: Chain,
+    pub(crate) cache: Arc<PlainCache>,
+    pub(crate) admin: Arc<FakeAdmin>,
+}
+
+impl Stores {
+    pub(crate) fn new(seed: u64) -> Self {
+        let env = Env {
+            clock: Arc::new(SystemClock::new()),
+            rng: Rng::from_seed(seed),
+        };
+        let memory = MemoryBucket::new();
+        let store = FaultyBucket::new(Arc::new(memory.clone()), env.clone());
+        let faulty = FaultyBucket::new(Arc::new(store.clone()), env.clone());
+        let durable = Arc::new(DurableBucket::new(
+            Arc::new(faulty.clone()),
+            DurableConfig::default(),
+            env.clone(),
+        ));
+        let chain = Chain::new(durable.clone(), env.clone(), CLUSTER);
+        let cache = PlainCache::new(durable, CLUSTER, env.clone(), CacheConfig::default());
+        let table = topics(&[]);
+        let admin = FakeAdmin {
+            heard: Mutex::new(Arc::clone(&table)),
+            current: Mutex::new(Ok(table)),
+            asked: Mutex::new(0),
+        };
+        Self {
+            env,
+            memory,
+            store,
+            faulty,
+            chain,
+            cache: Arc::new(cache),
+            admin: Arc::new(admin),
+        }
+    }
+
+    pub(crate) fn parts(&self, sequencer: Arc<dyn Sequencer>) -> IngestParts {
+        IngestParts {
+            sequencer,
+            admin: self.admin.clone(),
+            chain: self.chain.clone(),
+            cache: self.cache.clone(),
+            env: self.env.clone(),
+        }
+    }
+}
+
 /// A world whose path nobody runs.
 pub(crate) fn unstarted(config: IngestConfig, seed: u64) -> (World, IngestTask) {
-    let env = Env {
-        clock: Arc::new(SystemClock::new()),
-        rng: Rng::from_seed(seed),
-    };
-    let memory = MemoryBucket::new();
-    let store = FaultyBucket::new(Arc::new(memory.clone()), env.clone());
-    let faulty = FaultyBucket::new(Arc::new(store.clone()), env.clone());
-    let durable = DurableBucket::new(
-        Arc::new(faulty.clone()),
-        DurableConfig::default(),
-        env.clone(),
-    );
-    let durable = Arc::new(durable);
-    let chain = Chain::new(durable.clone(), env.clone(), CLUSTER);
-    let sequencer = FakeSequencer::new(chain.clone(), env.clone(), CLUSTER);
-    let table = topics(&[]);
-    let admin = Arc::new(FakeAdmin {
-        heard: Mutex::new(Arc::clone(&table)),
-        current: Mutex::new(Ok(table)),
-        asked: Mutex::new(0),
-    });
-    let cache = PlainCache::new(durable, CLUSTER, env.clone(), CacheConfig::default());
-    let cache = Arc::new(cache);
-    let parts = IngestParts {
-        sequencer: sequencer.clone(),
-        admin: admin.clone(),
-        chain,
-        cache: cache.clone(),
-        env: env.clone(),
-    };
+    let stores = Stores::new(seed);
+    let sequencer = FakeSequencer::new(stores.chain.clone(), stores.env.clone(), CLUSTER);
+    let parts = stores.parts(sequencer.clone());
     let (trigger, shutdown) = Shutdown::new();
     let (ingest, task) = Ingest::start(config, parts, shutdown);
     let world = World {
-        env,
-        memory,
-        faulty,
-        store,
-        cache,
+        env: stores.env,
+        memory: stores.memory,
+        faulty: stores.faulty,
+        store: stores.store,
+        cache: stores.cache,
         sequencer,
-        admin,
+        admin: stores.admin,
         metrics: ingest.metrics(),
         ingest,
         trigger,
@@ -339,47 +367,16 @@ impl World {
         self.outcome.lock().unwrap().take().unwrap()
     }
 
-    /// Every batch of the log as (partition, offset) → number, read from the bucket alone: segments
+    /// Every batch of the log as (partition, offset) to number, read from the bucket alone: segments
     /// of each registered session in order, up to its end, a seal or nothing (C1). Fails on two
     /// contents at one offset (CP2).
     pub(crate) async fn log(&self) -> BTreeMap<(u32, i64), i64> {
         let mut log = BTreeMap::new();
         for session in self.sequencer.sessions() {
-            self.read_session(session, &mut log).await;
+            let end = self.sequencer.ended(session);
+            read_chain(&self.memory, &self.env, session, end, &mut log).await;
         }
         log
-    }
-
-    async fn read_session(&self, session: SessionId, log: &mut BTreeMap<(u32, i64), i64>) {
-        let ended = self.sequencer.ended(session);
-        let mut index = ChainIndex::ZERO;
-        while ended.is_none_or(|end| index < end) {
-            let segment = SegmentId { session, index };
-            let chain = Chain::new(Arc::new(self.memory.clone()), self.env.clone(), CLUSTER);
-            let PlaceHolder::Segment(footer) = chain.look(segment).await.unwrap() else {
-                break;
-            };
-            let key = ObjectKey::session_place(CLUSTER, segment);
-            let object = self
-                .memory
-                .get(&key, ReadRange::Full)
-                .await
-                .unwrap()
-                .unwrap()
-                .bytes;
-            for batch in footer.batches {
-                let start = usize::try_from(batch.range.start()).unwrap();
-                let end = usize::try_from(batch.range.end()).unwrap();
-                let bytes = object.slice(start..end);
-                let partition = batch.topic_partition.partition.get();
-                for record in read_records(&bytes, &Default::default()).unwrap() {
-                    let record = record.unwrap();
-                    let before = log.insert((partition, record.offset), record.timestamp.millis());
-                    assert_eq!(before, None, "CP2: one content for each offset");
-                }
-            }
-            index = index.after();
-        }
     }
 
     /// The numbers in partition 0, in the order of their offsets, which must have no gap.
@@ -394,6 +391,39 @@ impl World {
         let expected: Vec<i64> = (0..).take(offsets.len()).collect();
         assert_eq!(offsets, expected, "offsets have no gap here");
         numbers
+    }
+}
+
+/// Adds the records of one session's chain to `log`.
+pub(crate) async fn read_chain(
+    memory: &MemoryBucket,
+    env: &Env,
+    session: SessionId,
+    end: Option<ChainIndex>,
+    log: &mut BTreeMap<(u32, i64), i64>,
+) {
+    let chain = Chain::new(Arc::new(memory.clone()), env.clone(), CLUSTER);
+    let mut index = ChainIndex::ZERO;
+    while end.is_none_or(|end| index < end) {
+        let segment = SegmentId { session, index };
+        let PlaceHolder::Segment(footer) = chain.look(segment).await.unwrap() else {
+            assert_eq!(end, None, "CP1: nothing is missing below an end");
+            break;
+        };
+        let key = ObjectKey::session_place(CLUSTER, segment);
+        let read = memory.get(&key, ReadRange::Full).await.unwrap();
+        let object = read.unwrap().bytes;
+        for batch in footer.batches {
+            let start = usize::try_from(batch.range.start()).unwrap();
+            let end = usize::try_from(batch.range.end()).unwrap();
+            let partition = batch.topic_partition.partition.get();
+            for record in read_records(&object.slice(start..end), &Default::default()).unwrap() {
+                let record = record.unwrap();
+                let before = log.insert((partition, record.offset), record.timestamp.millis());
+                assert_eq!(before, None, "CP2: one content for each offset");
+            }
+        }
+        index = index.after();
     }
 }
 
