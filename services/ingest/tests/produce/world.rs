@@ -367,9 +367,9 @@ impl World {
         self.outcome.lock().unwrap().take().unwrap()
     }
 
-    /// Every batch of the log as (partition, offset) to number, read from the bucket alone: segments
-    /// of each registered session in order, up to its end, a seal or nothing (C1). Fails on two
-    /// contents at one offset (CP2).
+    /// Every batch of the log as (partition, offset) to number, read from the bucket alone:
+    /// segments of each registered session in order, up to its end, a seal or nothing (C1). Fails
+    /// on two contents at one offset (CP2).
     pub(crate) async fn log(&self) -> BTreeMap<(u32, i64), i64> {
         let mut log = BTreeMap::new();
         for session in self.sequencer.sessions() {
