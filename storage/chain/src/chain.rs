@@ -24,8 +24,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// `bucket` is the dependable one (`DurableBucket`); whoever asks for `cluster` has read it from
-    /// `cluster.json`.
+    /// `bucket` is the dependable one (`DurableBucket`); whoever asks for `cluster` has read it
+    /// from `cluster.json`.
     #[must_use]
     pub fn new(bucket: Arc<dyn Bucket>, env: Env, cluster: ClusterId) -> Self {
         Self {
@@ -50,8 +50,8 @@ impl Chain {
         ObjectKey::session_place(self.cluster, segment)
     }
 
-    /// Puts `object`, a whole segment, at its place and returns once it is known who is there: passing
-    /// failures are tried again for ever. One PUT when all goes well.
+    /// Puts `object`, a whole segment, at its place and returns once it is known who is there:
+    /// passing failures are tried again for ever. One PUT when all goes well.
     ///
     /// # Errors
     /// [`UploadError`]: each variant says what is known and what to do.

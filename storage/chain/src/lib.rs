@@ -1,5 +1,5 @@
-//! Write-once session chains: segments put at numbered places, seals that end a chain, and the proof
-//! that a segment and all before it exist. Commit protocol C1-C3, W5-W7, Q1-Q3.
+//! Write-once session chains: segments put at numbered places, seals that end a chain, and the
+//! proof that a segment and all before it exist. Commit protocol C1-C3, W5-W7, Q1-Q3.
 //!
 //! Used by ingest (upload, [`ChainTail`]), by the sequencer's shell (look, seal, walk) and by the
 //! journal ([`create_settled`]). Uses a dependable bucket. Invariants, limits, cost: docs/chain.md.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use esker_env::RetryPolicy;
 
-/// Waits of a create that goes on until it is known who is there. The bucket below has waited between
-/// its own tries already, so a long outage costs one more operation each two seconds at most.
+/// Waits of a create that goes on until it is known who is there. The bucket below has waited
+/// between its own tries already, so a long outage costs one more operation each two seconds at
+/// most.
 pub const SETTLE_RETRY: RetryPolicy = RetryPolicy {
     delay_first: Duration::from_millis(50),
     delay_max: Duration::from_secs(2),

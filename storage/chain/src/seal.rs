@@ -1,8 +1,8 @@
 //! Ending a session's chain: one seal at one place, or several ahead of a busy pod (Q1-Q3).
 //!
-//! Called by the sequencer's shell, by `walk` and by a pod at shutdown. Invariants: a place is called
-//! missing only because our create succeeded there; a seal is never deleted (G3); the end of a chain
-//! is its lowest place that is no segment.
+//! Called by the sequencer's shell, by `walk` and by a pod at shutdown. Invariants: a place is
+//! called missing only because our create succeeded there; a seal is never deleted (G3); the end of
+//! a chain is its lowest place that is no segment.
 
 use esker_segment::SegmentFooter;
 use esker_types::{ChainIndex, SegmentId, SessionId};
@@ -24,13 +24,13 @@ pub struct SealedAhead {
 }
 
 impl Chain {
-    /// Seals one place unless a segment is there: [`PlaceHolder::Seal`] = a seal stands there now, ours
-    /// or another's; [`PlaceHolder::Segment`] = a segment was first; never `Missing`. Passing failures
-    /// are tried again for ever. One PUT; two GETs more when the place was taken (the bucket's own
-    /// look, and ours for the footer).
+    /// Seals one place unless a segment is there: [`PlaceHolder::Seal`] = a seal stands there now,
+    /// ours or another's; [`PlaceHolder::Segment`] = a segment was first; never `Missing`. Passing
+    /// failures are tried again for ever. One PUT; two GETs more when the place was taken (the
+    /// bucket's own look, and ours for the footer).
     ///
-    /// A seal found or made here may end a session only as Q1 says: every lower place committed, and
-    /// `ended` made durable by a fenced write.
+    /// A seal found or made here may end a session only as Q1 says: every lower place committed,
+    /// and `ended` made durable by a fenced write.
     ///
     /// # Errors
     /// [`SealError`]: each variant says what is known.
@@ -67,12 +67,14 @@ impl Chain {
         }
     }
 
-    /// Seals `count` places from `from` on at once: stops a pod that keeps writing in one round trip,
-    /// if `count` is at least the number of segments it may have in flight. Each place costs what
-    /// [`Self::seal`] costs, and a seal is kept for ever: more than one only against a busy pod.
+    /// Seals `count` places from `from` on at once: stops a pod that keeps writing in one round
+    /// trip, if `count` is at least the number of segments it may have in flight. Each place costs
+    /// what [`Self::seal`] costs, and a seal is kept for ever: more than one only against a busy
+    /// pod.
     ///
     /// # Errors
-    /// [`SealError`] of the lowest place that failed in front of the end; seals behind it may stand.
+    /// [`SealError`] of the lowest place that failed in front of the end; seals behind it may
+    /// stand.
     ///
     /// # Cancel safety
     /// As [`Self::seal`].

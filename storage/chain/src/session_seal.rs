@@ -13,7 +13,8 @@ use esker_types::{
 pub const SESSION_SEAL_BYTES: usize = OBJECT_HEADER_BYTES + BODY_BYTES;
 const BODY_BYTES: usize = 32;
 
-/// Ends a session: the segments in front of `place` are the whole chain, if no lower place is sealed.
+/// Ends a session: the segments in front of `place` are the whole chain, if no lower place is
+/// sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSeal {
     /// The place it stands at.

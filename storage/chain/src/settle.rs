@@ -1,8 +1,8 @@
 //! A conditional create that goes on until it is known who holds the key. Shared with the journal.
 //!
-//! The bucket below gives up after a while; a chain cannot, since a place that is left open blocks all
-//! behind it. Invariants: the same bytes go to the same key every time; `Ours` only for our own bytes,
-//! seen or created; once an attempt may have been executed, doubt stays.
+//! The bucket below gives up after a while; a chain cannot, since a place that is left open blocks
+//! all behind it. Invariants: the same bytes go to the same key every time; `Ours` only for our own
+//! bytes, seen or created; once an attempt may have been executed, doubt stays.
 
 #[cfg(test)]
 mod tests;
@@ -142,7 +142,8 @@ impl<'a> Creation<'a> {
         }
     }
 
-    /// The key was taken, yet a look found nobody: whoever it was, an attempt of ours may be under way.
+    /// The key was taken, yet a look found nobody: whoever it was, an attempt of ours may be under
+    /// way.
     pub(crate) async fn nobody_there(&mut self) {
         self.in_doubt = true;
         tracing::debug!(key = %self.key, "key was taken and then free");
@@ -162,7 +163,8 @@ impl<'a> Creation<'a> {
         }
         let tries = self.backoff.tries();
         if tries >= SETTLE_WARN_TRIES && tries.is_power_of_two() {
-            tracing::warn!(key = %self.key, tries, in_doubt, error = ?source, "create goes on failing");
+            let key = self.key;
+            tracing::warn!(%key, tries, in_doubt, error = ?source, "create goes on failing");
         } else {
             tracing::debug!(key = %self.key, tries, in_doubt, error = ?source, "create failed");
         }

@@ -1,7 +1,8 @@
 //! The order of a session's chain as types: what is uploaded, what is committed, where the tail is.
 //!
 //! `Uploaded` is made by `Chain::upload` alone, `Committed` by [`ChainTail::extend`] alone; neither
-//! can be cloned, so one segment is acknowledged once and never before those in front of it (W6, CP1).
+//! can be cloned, so one segment is acknowledged once and never before those in front of it (W6,
+//! CP1).
 
 use esker_types::{ChainIndex, SegmentId, SessionId};
 

@@ -16,7 +16,8 @@ use crate::{Chain, PlaceHolder, WalkError};
 pub enum WalkEnd {
     /// At the first missing place, which is sealed, or at a seal that is there.
     Open,
-    /// In front of this place: the session's durable end (C3). Nothing at or behind it is looked at.
+    /// In front of this place: the session's durable end (C3). Nothing at or behind it is looked
+    /// at.
     At(ChainIndex),
 }
 
@@ -67,8 +68,8 @@ enum StoppedAt {
     Seal,
 }
 
-/// Which places to look at next, and how many at once. Towards an open end it begins carefully, since
-/// most of these chains end soon, and widens with each segment found.
+/// Which places to look at next, and how many at once. Towards an open end it begins carefully,
+/// since most of these chains end soon, and widens with each segment found.
 struct ReadAhead {
     next: ChainIndex,
     limit: Option<ChainIndex>,
@@ -103,12 +104,13 @@ impl ReadAhead {
 }
 
 impl Chain {
-    /// Reads the chain of `session` from `from` (its `decided_upto`) to its end. Footers are read up to
-    /// [`WALK_READ_AHEAD_MAX`] at once. Memory: the footers, so bounded by the checkpoint's lag (K2).
+    /// Reads the chain of `session` from `from` (its `decided_upto`) to its end. Footers are read
+    /// up to [`WALK_READ_AHEAD_MAX`] at once. Memory: the footers, so bounded by the checkpoint's
+    /// lag (K2).
     ///
     /// Cost: a GET per segment; an open end adds the seal's PUT and a few GETs of places behind it.
-    /// With [`WalkEnd::Open`] the result is the chain's end in this caller's eyes: it counts once the
-    /// caller's fenced write of `ended` is durable (C2).
+    /// With [`WalkEnd::Open`] the result is the chain's end in this caller's eyes: it counts once
+    /// the caller's fenced write of `ended` is durable (C2).
     ///
     /// # Errors
     /// [`WalkError`]; [`WalkError::is_damage`] tells what a person must look at from what passes.

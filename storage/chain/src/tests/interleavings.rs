@@ -1,5 +1,6 @@
 //! Random interleavings, step by step: every request waits until the script executes it, loses its
-//! reply, refuses it or keeps it for later. Checked against a model after each step: CP1, CP5, CP18.
+//! reply, refuses it or keeps it for later. Checked against a model after each step: CP1, CP5,
+//! CP18.
 //!
 //! The checker itself is tested: three planted bugs must be found.
 

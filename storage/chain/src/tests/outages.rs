@@ -1,7 +1,7 @@
 //! Random faults under a dependable bucket, in virtual time: many seeds, one set of promises.
 //!
-//! A pod keeps K segments in flight while walkers end its session; puts hang, are held and land late,
-//! replies are lost. Whatever happens: what was acknowledged is found, once, by everybody.
+//! A pod keeps K segments in flight while walkers end its session; puts hang, are held and land
+//! late, replies are lost. Whatever happens: what was acknowledged is found, once, by everybody.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

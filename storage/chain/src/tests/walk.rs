@@ -1,4 +1,5 @@
-//! Walks: in order, to the true end, never past a seal; what is missing below a durable end is damage.
+//! Walks: in order, to the true end, never past a seal; what is missing below a durable end is
+//! damage.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
