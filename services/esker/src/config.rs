@@ -73,6 +73,7 @@ pub(crate) struct ServeConfig {
     pub(crate) kafka_listen: SocketAddr,
     pub(crate) http_listen: SocketAddr,
     pub(crate) advertise: Option<Advertised>,
+    pub(crate) http_advertise: Option<Advertised>,
     pub(crate) linger: Duration,
     pub(crate) segment_bytes: u32,
     pub(crate) segments_in_flight: usize,
@@ -233,6 +234,14 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
 }
 
 impl ServeConfig {
+    /// Where other processes of the cluster can ask this one whether it lives.
+    pub(crate) fn http_address(&self) -> String {
+        match &self.http_advertise {
+            Some(Advertised { host, port }) => format!("{host}:{port}"),
+            None => self.http_listen.to_string(),
+        }
+    }
+
     /// Checks all values together.
     ///
     /// # Errors
@@ -266,6 +275,11 @@ impl ServeConfig {
             advertise: reading.optional(
                 name::ADVERTISE,
                 "host:port is wanted, such as kafka.example.com:9092",
+                parse_advertised,
+            ),
+            http_advertise: reading.optional(
+                name::HTTP_ADVERTISE,
+                "host:port is wanted, such as esker-0.esker:8080",
                 parse_advertised,
             ),
             linger: reading.millis(name::LINGER_MS),

@@ -5,13 +5,15 @@
 
 mod codec;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_metadata_api::limits::{PARTITIONS_MAX, TOPICS_MAX};
-use esker_metadata_api::{CreateTopicError, DeleteTopicError, Topic, TopicName, TopicRef, TopicTable};
+use esker_metadata_api::{
+    CreateTopicError, DeleteTopicError, Topic, TopicName, TopicRef, TopicTable,
+};
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
-use esker_types::{ProducerId, TopicId, TopicPartition};
+use esker_types::{ProducerId, TopicPartition};
 
 pub(crate) use codec::CatalogueDecodeError;
 
@@ -58,10 +60,6 @@ impl Catalogue {
     pub(crate) fn has(&self, topic_partition: TopicPartition) -> bool {
         let topic = self.topics.with_id(topic_partition.topic);
         topic.is_some_and(|topic| topic.has(topic_partition.partition))
-    }
-
-    pub(crate) fn has_topic(&self, topic: TopicId) -> bool {
-        self.topics.with_id(topic).is_some()
     }
 
     pub(crate) fn find(&self, topic: &TopicRef) -> Option<&Arc<Topic>> {
@@ -129,7 +127,7 @@ impl Catalogue {
 
     /// Ids of all topics, for checks.
     #[cfg(test)]
-    pub(crate) fn ids(&self) -> BTreeSet<TopicId> {
+    pub(crate) fn ids(&self) -> std::collections::BTreeSet<esker_types::TopicId> {
         self.topics.iter().map(|topic| topic.id).collect()
     }
 }
@@ -137,6 +135,8 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+
+    use esker_types::TopicId;
 
     use super::*;
 
@@ -187,7 +187,7 @@ mod tests {
             again,
             CatalogueOutcome::Deleted(Err(DeleteTopicError::Unknown))
         );
-        assert!(!catalogue.has_topic(TopicId::from_bytes([1; 16])));
+        assert!(!catalogue.ids().contains(&TopicId::from_bytes([1; 16])));
         assert!(catalogue.has(created.at(esker_types::PartitionIndex::new(1).unwrap())));
     }
 

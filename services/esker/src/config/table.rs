@@ -53,6 +53,7 @@ pub(crate) const NODE_ID: &str = "node-id";
 pub(crate) const KAFKA_LISTEN: &str = "kafka-listen";
 pub(crate) const HTTP_LISTEN: &str = "http-listen";
 pub(crate) const ADVERTISE: &str = "advertise";
+pub(crate) const HTTP_ADVERTISE: &str = "http-advertise";
 pub(crate) const S3_ENDPOINT: &str = "s3-endpoint";
 pub(crate) const S3_REGION: &str = "s3-region";
 pub(crate) const S3_PATH_STYLE: &str = "s3-path-style";
@@ -104,6 +105,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "HOST:PORT",
         None,
         "The address that Kafka clients are told [default: the one they connected to]",
+    ),
+    Setting::new(
+        HTTP_ADVERTISE,
+        "HOST:PORT",
+        None,
+        "Where other processes can ask this one whether it lives [default: http-listen]",
     ),
     Setting::new(
         CLUSTER_ID,

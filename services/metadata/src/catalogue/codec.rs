@@ -12,6 +12,8 @@ use esker_types::{ByteReader, ShortBytes, TopicId};
 
 use super::{Catalogue, CatalogueCommand};
 
+/// Version of commands and snapshot parts that this build writes, and the newest it reads.
+const VERSION: u8 = 1;
 const CREATE_TOPIC: u8 = 1;
 const DELETE_TOPIC_NAMED: u8 = 2;
 const DELETE_TOPIC_ID: u8 = 3;
@@ -25,8 +27,14 @@ pub(crate) enum CatalogueDecodeError {
     /// They end early.
     #[error("catalogue bytes end early")]
     Short(#[source] ShortBytes),
-    /// A command of a newer Esker.
-    #[error("catalogue command {code} is unknown: written by a newer Esker?")]
+    /// Written by a newer Esker.
+    #[error("catalogue bytes have version {version}, this build reads up to {VERSION}")]
+    Version {
+        /// The version found.
+        version: u8,
+    },
+    /// No command of this version.
+    #[error("catalogue command {code} is unknown")]
     Unknown {
         /// Its code.
         code: u8,
@@ -107,16 +115,25 @@ fn end<T>(reader: &ByteReader<'_>, value: T) -> Result<T, CatalogueDecodeError> 
     }
 }
 
+fn check_version(reader: &mut ByteReader<'_>) -> Result<(), CatalogueDecodeError> {
+    match reader.u8()? {
+        VERSION => Ok(()),
+        version => Err(CatalogueDecodeError::Version { version }),
+    }
+}
+
 impl CatalogueCommand {
-    pub(crate) fn encode(&self, into: &mut BytesMut) {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut into = BytesMut::new();
+        into.put_u8(VERSION);
         match self {
             Self::CreateTopic(topic) => {
                 into.put_u8(CREATE_TOPIC);
-                put_topic(into, topic);
+                put_topic(&mut into, topic);
             }
             Self::DeleteTopic(TopicRef::Name(name)) => {
                 into.put_u8(DELETE_TOPIC_NAMED);
-                put_text(into, name.as_str());
+                put_text(&mut into, name.as_str());
             }
             Self::DeleteTopic(TopicRef::Id(id)) => {
                 into.put_u8(DELETE_TOPIC_ID);
@@ -124,10 +141,12 @@ impl CatalogueCommand {
             }
             Self::TakeProducerIds => into.put_u8(TAKE_PRODUCER_IDS),
         }
+        into.freeze()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CatalogueDecodeError> {
         let mut reader = ByteReader::new(bytes);
+        check_version(&mut reader)?;
         let command = match reader.u8()? {
             CREATE_TOPIC => Self::CreateTopic(topic(&mut reader)?),
             DELETE_TOPIC_NAMED => Self::DeleteTopic(TopicRef::Name(name(&mut reader)?)),
@@ -146,10 +165,12 @@ impl Catalogue {
     pub(crate) fn snapshot(&self) -> Vec<Bytes> {
         let mut parts = Vec::new();
         let mut part = BytesMut::new();
+        part.put_u8(VERSION);
         part.put_i64(self.producer_id_next);
         for topic in self.topics.iter() {
             if part.len() >= PART_BYTES {
                 parts.push(part.split().freeze());
+                part.put_u8(VERSION);
                 part.put_i64(self.producer_id_next);
             }
             put_topic(&mut part, topic);
@@ -161,6 +182,7 @@ impl Catalogue {
     /// Adds one part of a snapshot.
     pub(crate) fn restore(&mut self, part: &[u8]) -> Result<(), CatalogueDecodeError> {
         let mut reader = ByteReader::new(part);
+        check_version(&mut reader)?;
         self.producer_id_next = self.producer_id_next.max(reader.i64()?);
         while reader.remaining() > 0 {
             self.insert(topic(&mut reader)?);
@@ -184,9 +206,7 @@ mod tests {
     }
 
     fn encoded(command: &CatalogueCommand) -> BytesMut {
-        let mut bytes = BytesMut::new();
-        command.encode(&mut bytes);
-        bytes
+        BytesMut::from(command.encode())
     }
 
     #[test]
@@ -223,9 +243,9 @@ mod tests {
     #[test]
     fn hostile_bytes_are_named_for_what_they_are() {
         let mut create = encoded(&commands()[0]);
-        create[17..21].copy_from_slice(&u32::MAX.to_be_bytes());
+        create[18..22].copy_from_slice(&u32::MAX.to_be_bytes());
         let mut no_partitions = encoded(&CatalogueCommand::CreateTopic(sample("t", 1, 1)));
-        no_partitions[22..26].copy_from_slice(&0_u32.to_be_bytes());
+        no_partitions[23..27].copy_from_slice(&0_u32.to_be_bytes());
 
         let decode = CatalogueCommand::decode;
         assert!(matches!(
@@ -237,15 +257,19 @@ mod tests {
             Err(CatalogueDecodeError::NoPartitions)
         );
         assert_eq!(
-            decode(&[99]),
+            decode(&[1, 99]),
             Err(CatalogueDecodeError::Unknown { code: 99 })
         );
+        assert_eq!(
+            decode(&[2]),
+            Err(CatalogueDecodeError::Version { version: 2 })
+        );
         assert!(matches!(
-            decode(&[2, 0, 0, 0, 1, b'/']),
+            decode(&[1, 2, 0, 0, 0, 1, b'/']),
             Err(CatalogueDecodeError::Name(_))
         ));
         assert_eq!(
-            decode(&[2, 0, 0, 0, 1, 0xff]),
+            decode(&[1, 2, 0, 0, 0, 1, 0xff]),
             Err(CatalogueDecodeError::Text)
         );
     }

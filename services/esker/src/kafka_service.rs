@@ -1,0 +1,93 @@
+//! Hands each Kafka request to who serves it, and says which address clients are told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use esker_admin::{AdminConfig, AdminFront};
+use esker_env::Env;
+use esker_fetch::Fetch;
+use esker_ingest::Ingest;
+use esker_kafka::{Reply, Request, RequestContext, Service};
+use esker_metadata_api::Admin;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+/// Addresses of ours that clients may have reached, when none is advertised.
+const LOCAL_ADDRESSES_MAX: usize = 64;
+
+/// Fronts by the address that their clients are told.
+#[derive(Debug)]
+pub(crate) struct Fronts {
+    config: AdminConfig,
+    admin: Arc<dyn Admin>,
+    env: Env,
+    /// Told to everyone; else each client is told the address it came by.
+    fixed: Option<AdminFront>,
+    by_address: Mutex<BTreeMap<SocketAddr, AdminFront>>,
+}
+
+impl Fronts {
+    /// `is_fixed`: the address in `config` is told to everyone.
+    pub(crate) fn new(
+        config: AdminConfig,
+        is_fixed: bool,
+        admin: Arc<dyn Admin>,
+        env: Env,
+    ) -> Self {
+        let front = || AdminFront::new(config.clone(), Arc::clone(&admin), env.clone());
+        Self {
+            fixed: is_fixed.then(front),
+            config,
+            admin,
+            env,
+            by_address: Mutex::default(),
+        }
+    }
+
+    fn at(&self, address: SocketAddr) -> AdminFront {
+        if let Some(front) = &self.fixed {
+            return front.clone();
+        }
+        let mut fronts = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if fronts.len() >= LOCAL_ADDRESSES_MAX {
+            fronts.clear();
+        }
+        let front = fronts.entry(address).or_insert_with(|| {
+            let config = AdminConfig {
+                advertised_host: address.ip().to_canonical().to_string(),
+                advertised_port: address.port(),
+                ..self.config.clone()
+            };
+            AdminFront::new(config, Arc::clone(&self.admin), self.env.clone())
+        });
+        front.clone()
+    }
+}
+
+/// The service behind the Kafka listener.
+#[derive(Debug)]
+pub(crate) struct KafkaService {
+    pub(crate) ingest: Ingest,
+    pub(crate) fetch: Fetch,
+    pub(crate) fronts: Fronts,
+}
+
+impl Service for KafkaService {
+    fn admit(
+        &self,
+        context: RequestContext,
+        request: Request,
+    ) -> BoxFuture<'_, BoxFuture<'static, Reply>> {
+        let reply = match request {
+            Request::Produce(request) => return self.ingest.produce(context, request),
+            Request::Fetch(request) => self.fetch.fetch(context, request),
+            Request::ListOffsets(request) => self.fetch.list_offsets(context, request),
+            request => self.fronts.at(context.local_address).handle(context, request),
+        };
+        std::future::ready(reply).boxed()
+    }
+}

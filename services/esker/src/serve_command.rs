@@ -1,0 +1,197 @@
+//! The command line: `esker serve` with its settings as flags, `esker config`, the client commands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command, Subcommand as _};
+use esker_env::Env;
+
+use crate::cli::{self, ClientCommand};
+use crate::config::{Layers, SETTINGS, ServeConfig, describe, read_file};
+use crate::{serve, telemetry};
+
+const CONFIG: &str = "config";
+/// Wrong use of the command line or of a setting.
+const USAGE: u8 = 2;
+
+fn settings_of(command: Command) -> Command {
+    let file = Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .help("A TOML file with settings by name; flags and variables beat it [env: ESKER_CONFIG]");
+    SETTINGS.iter().fold(command.arg(file), |command, setting| {
+        let default = setting.default.map(|value| format!(" [default: {value}]"));
+        let help = format!(
+            "{}{} [env: {}]",
+            setting.help,
+            default.unwrap_or_default(),
+            setting.variable()
+        );
+        let argument = Arg::new(setting.name)
+            .long(setting.name)
+            .value_name(setting.value_name)
+            .help(help);
+        command.arg(argument)
+    })
+}
+
+fn command() -> Command {
+    let serve = Command::new("serve").about("Run Esker: all roles on one bucket");
+    let config = Command::new("config")
+        .about("Print the settings that `esker serve` would use, with their origins, and check them");
+    let root = Command::new("esker")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A Kafka-compatible log whose only state is a bucket")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(settings_of(serve))
+        .subcommand(settings_of(config));
+    ClientCommand::augment_subcommands(root)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the environment is read"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
+    let given = |name: &str| matches.get_one::<String>(name).cloned();
+    let row = |name: &'static str| Some((name.to_owned(), given(name)?));
+    SETTINGS.iter().filter_map(|setting| row(setting.name)).collect()
+}
+
+fn chosen(
+    matches: &ArgMatches,
+) -> Result<BTreeMap<&'static str, crate::config::Chosen>, crate::config::FileError> {
+    let file = matches.get_one::<String>(CONFIG).cloned();
+    let file = file.or_else(|| variable("ESKER_CONFIG").filter(|path| !path.is_empty()));
+    let file = file.map(PathBuf::from).map(|path| {
+        let values = read_file(&path)?;
+        Ok((path, values))
+    });
+    let layers = Layers {
+        flags: flags(matches),
+        variable: &variable,
+        file: file.transpose()?,
+    };
+    Ok(layers.choose())
+}
+
+fn complain(error: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    // Nothing can be done when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "esker: {error}");
+}
+
+fn print_settings(matches: &ArgMatches) -> Result<(), u8> {
+    use std::io::Write as _;
+    let usage = |error: &dyn std::fmt::Display| {
+        complain(error);
+        USAGE
+    };
+    let chosen = chosen(matches).map_err(|error| usage(&with_causes(&error)))?;
+    let mut out = std::io::stdout().lock();
+    for (name, value, origin) in describe(&chosen) {
+        let written = writeln!(out, "{name:<34} {value:<32} {origin}");
+        written.map_err(|error| usage(&error))?;
+    }
+    ServeConfig::parse(&chosen).map_err(|error| usage(&error))?;
+    Ok(())
+}
+
+/// An error and everything behind it, on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn serve_command(matches: &ArgMatches) -> Result<(), u8> {
+    let usage = |error: String| {
+        complain(&error);
+        USAGE
+    };
+    let chosen = chosen(matches).map_err(|error| usage(with_causes(&error)))?;
+    let config = ServeConfig::parse(&chosen).map_err(|error| usage(error.to_string()))?;
+    telemetry::start(config.log_format, &config.log_level)
+        .map_err(|error| usage(format!("{error:#}")))?;
+    tracing::info!(greeting = serve::greeting(&config), "starting");
+    for (name, value, origin) in describe(&chosen) {
+        tracing::debug!(setting = name, value, origin, "configured");
+    }
+    let runtime = runtime().map_err(|error| {
+        complain(&error);
+        1
+    })?;
+    let outcome = runtime.block_on(serve::run(&config, Env::system()));
+    // Dropping the runtime ends what a deposed process still does, at its next await.
+    drop(runtime);
+    outcome.map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "esker cannot go on");
+        complain(&format!("{error:#}"));
+        1
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+fn client(matches: &ArgMatches) -> ExitCode {
+    use clap::FromArgMatches as _;
+    let parsed = ClientCommand::from_arg_matches(matches);
+    let command = parsed.unwrap_or_else(|error| error.exit());
+    match runtime() {
+        Ok(runtime) => runtime.block_on(cli::run(command, Env::system())),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let outcome = match matches.subcommand() {
+        Some(("serve", given)) => serve_command(given),
+        Some(("config", given)) => print_settings(given),
+        _ => return client(&matches),
+    };
+    outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_names_every_setting() {
+        command().debug_assert();
+        let serve = command();
+        let serve = serve.find_subcommand("serve").unwrap();
+
+        for setting in SETTINGS {
+            let argument = serve.get_arguments().find(|row| row.get_id() == setting.name);
+            assert!(argument.is_some(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused() {
+        let parsed = command().try_get_matches_from(["esker", "serve", "--no-such-flag"]);
+
+        assert!(parsed.is_err());
+    }
+}

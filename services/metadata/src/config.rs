@@ -1,0 +1,44 @@
+//! Settings of the metadata service: numbers only.
+
+use std::time::Duration;
+
+use crate::limits::UNDECIDED_WAIT_MAX;
+
+/// How the leader paces its own work. None of it is about safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataConfig {
+    /// A segment undecided for longer is probed, then its session is sealed (H3): a few p99.9 puts.
+    pub stall_deadline: Duration,
+    /// A checkpoint is written when the oldest segment not in one is this old. Bounds what a cold
+    /// start reads; costs one put each under load, none when idle.
+    pub checkpoint_interval: Duration,
+    /// … or when so many segments are not in one.
+    pub checkpoint_segments: usize,
+    /// How often a leader that has nothing else to ask looks whether it still is one.
+    pub deposed_check_interval: Duration,
+    /// Pause between two looks of a standby.
+    pub standby_interval: Duration,
+    /// Looks in a row that find no living leader before a standby takes over.
+    pub standby_misses_max: u32,
+    /// How long an empty group waits for more members before its first generation.
+    pub group_initial_rebalance_delay: Duration,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        Self {
+            stall_deadline: Duration::from_secs(5),
+            checkpoint_interval: Duration::from_secs(10),
+            checkpoint_segments: 256,
+            deposed_check_interval: Duration::from_secs(10),
+            standby_interval: Duration::from_secs(2),
+            standby_misses_max: 3,
+            group_initial_rebalance_delay: Duration::from_secs(3),
+        }
+    }
+}
+
+const _: () = assert!(
+    UNDECIDED_WAIT_MAX.as_secs() > 5,
+    "above the stall deadline's default"
+);

@@ -1,0 +1,19 @@
+//! Limits of the metadata service. Each has a test that goes one past it.
+
+use std::time::Duration;
+
+/// Requests that wait for the leader loop. One more is refused as overloaded, nothing was done.
+pub const REQUESTS_WAITING_MAX: usize = 16_384;
+/// Commands that wait to be handed to the journal. Above it requests that need one are refused.
+pub const COMMANDS_WAITING_MAX: usize = 4096;
+/// Questions that wait for an epoch check or for undecided ranges (R1).
+pub const QUESTIONS_WAITING_MAX: usize = 16_384;
+/// Chain requests (probes, seals, walks) that run at once.
+pub const CHAIN_WORK_MAX: usize = 32;
+/// Longest that an answer waits for undecided ranges before "not decided" is said. Above the stall
+/// deadline and a seal, so that it is reached only while the store does not answer.
+pub const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Followers of the index feed.
+pub const FOLLOWERS_MAX: usize = 1024;
+
+const _: () = assert!(COMMANDS_WAITING_MAX <= REQUESTS_WAITING_MAX);

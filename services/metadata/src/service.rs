@@ -1,0 +1,250 @@
+//! The in-process client: the three traits of `metadata-api`, answered by the leader loop.
+//!
+//! Handles are cheap to clone and outlive the leader: without one, calls are refused with what is
+//! known (nothing done, or outcome unknown). A remote client will stand beside this one.
+
+use std::sync::Arc;
+
+use esker_metadata_api::{
+    Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, FeedUpdate, GroupReply,
+    GroupRequest, IndexFeed, IndexSlice, ListedOffset, LogIndex, LogIndexError, MetadataError,
+    OffsetQuery, Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd,
+    Topic, TopicRef, TopicTable, WrittenReport,
+};
+use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::request::{FeedStart, ReplyTo, Request};
+use crate::status::MetadataStatus;
+
+/// Handle of the metadata service in this process.
+#[derive(Clone, Debug)]
+pub struct MetadataService {
+    cluster: ClusterId,
+    requests: mpsc::Sender<Request>,
+    topics: watch::Receiver<Arc<TopicTable>>,
+    status: watch::Receiver<MetadataStatus>,
+}
+
+impl MetadataService {
+    pub(crate) fn new(
+        cluster: ClusterId,
+        requests: mpsc::Sender<Request>,
+        topics: watch::Receiver<Arc<TopicTable>>,
+        status: watch::Receiver<MetadataStatus>,
+    ) -> Self {
+        Self {
+            cluster,
+            requests,
+            topics,
+            status,
+        }
+    }
+
+    /// Where the service stands now.
+    #[must_use]
+    pub fn status(&self) -> MetadataStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Completes when `wanted` holds of the status; at once if it does now. Cancel safe.
+    pub async fn status_becomes(&self, wanted: impl Fn(&MetadataStatus) -> bool + Send + Sync) {
+        let mut status = self.status.clone();
+        // An error means that the service is gone; its last status stands.
+        let _ = status.wait_for(|now| wanted(now)).await;
+    }
+
+    /// Why nothing can be sent now.
+    fn unavailable(&self) -> MetadataError {
+        match *self.status.borrow() {
+            MetadataStatus::Starting | MetadataStatus::Recovering { .. } => {
+                MetadataError::Recovering
+            }
+            MetadataStatus::Deposed { .. } => MetadataError::Deposed,
+            MetadataStatus::Standby { .. }
+            | MetadataStatus::Leading { .. }
+            | MetadataStatus::Stopped => MetadataError::Unavailable,
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(ReplyTo<T>) -> Request,
+    ) -> Result<T, MetadataError> {
+        if !self.status.borrow().is_leading() {
+            return Err(self.unavailable());
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.requests.try_send(request(reply)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(MetadataError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.unavailable()),
+        }
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            // The leader ended with the request in its hands.
+            Err(_) => match *self.status.borrow() {
+                MetadataStatus::Deposed { .. } => Err(MetadataError::Deposed),
+                _ => Err(MetadataError::Unknown),
+            },
+        }
+    }
+
+    async fn ask_plain<T>(
+        &self,
+        request: impl FnOnce(ReplyTo<Result<T, MetadataError>>) -> Request,
+    ) -> Result<T, MetadataError> {
+        self.ask(request).await.and_then(|answer| answer)
+    }
+}
+
+impl Sequencer for MetadataService {
+    fn register(
+        &self,
+        replaces: Option<SessionId>,
+    ) -> BoxFuture<'_, Result<Registered, MetadataError>> {
+        self.ask_plain(move |reply| Request::Register { replaces, reply })
+            .boxed()
+    }
+
+    fn reserve(
+        &self,
+        request: ReserveRequest,
+    ) -> BoxFuture<'_, Result<ReserveReply, ReserveError>> {
+        let asked = self.ask(move |reply| Request::Reserve { request, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(ReserveError::Metadata(error))))
+            .boxed()
+    }
+
+    fn written(&self, report: WrittenReport) -> BoxFuture<'_, Result<(), MetadataError>> {
+        self.ask_plain(move |reply| Request::Written { report, reply })
+            .boxed()
+    }
+
+    fn end_session(&self, session: SessionId) -> BoxFuture<'_, Result<SessionEnd, MetadataError>> {
+        self.ask_plain(move |reply| Request::EndSession { session, reply })
+            .boxed()
+    }
+}
+
+impl LogIndex for MetadataService {
+    fn follow(&self) -> BoxFuture<'_, Result<Box<dyn IndexFeed>, MetadataError>> {
+        self.ask_plain(|reply| Request::Follow { reply })
+            .map(|started| {
+                let feed: Box<dyn IndexFeed> = Box::new(LocalFeed::new(started?));
+                Ok(feed)
+            })
+            .boxed()
+    }
+
+    fn look_up(
+        &self,
+        topic_partition: TopicPartition,
+        offset: Offset,
+        extents_max: usize,
+    ) -> BoxFuture<'_, Result<IndexSlice, LogIndexError>> {
+        let asked = self.ask(move |reply| Request::LookUp {
+            topic_partition,
+            offset,
+            extents_max,
+            reply,
+        });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(LogIndexError::Metadata(error))))
+            .boxed()
+    }
+
+    fn list_offset(
+        &self,
+        topic_partition: TopicPartition,
+        query: OffsetQuery,
+        from: Offset,
+    ) -> BoxFuture<'_, Result<ListedOffset, LogIndexError>> {
+        let asked = self.ask(move |reply| Request::ListOffset {
+            topic_partition,
+            query,
+            from,
+            reply,
+        });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(LogIndexError::Metadata(error))))
+            .boxed()
+    }
+}
+
+impl Admin for MetadataService {
+    fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    fn topics(&self) -> Arc<TopicTable> {
+        Arc::clone(&self.topics.borrow())
+    }
+
+    fn topics_current(&self) -> BoxFuture<'_, Result<Arc<TopicTable>, MetadataError>> {
+        self.ask_plain(|reply| Request::TopicsCurrent { reply })
+            .boxed()
+    }
+
+    fn create_topic(
+        &self,
+        request: CreateTopic,
+    ) -> BoxFuture<'_, Result<CreatedTopic, CreateTopicError>> {
+        let asked = self.ask(move |reply| Request::CreateTopic { request, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(CreateTopicError::Metadata(error))))
+            .boxed()
+    }
+
+    fn delete_topic(&self, topic: TopicRef) -> BoxFuture<'_, Result<Arc<Topic>, DeleteTopicError>> {
+        let asked = self.ask(move |reply| Request::DeleteTopic { topic, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(DeleteTopicError::Metadata(error))))
+            .boxed()
+    }
+
+    fn producer_id(&self) -> BoxFuture<'_, Result<ProducerId, MetadataError>> {
+        self.ask_plain(|reply| Request::ProducerId { reply })
+            .boxed()
+    }
+
+    fn group(&self, request: GroupRequest) -> BoxFuture<'_, Result<GroupReply, MetadataError>> {
+        self.ask_plain(move |reply| Request::Group { request, reply })
+            .boxed()
+    }
+}
+
+/// The feed of a follower in this process.
+#[derive(Debug)]
+struct LocalFeed {
+    topics: Option<Arc<TopicTable>>,
+    updates: broadcast::Receiver<FeedUpdate>,
+}
+
+impl LocalFeed {
+    fn new(start: FeedStart) -> Self {
+        Self {
+            topics: Some(start.topics),
+            updates: start.updates,
+        }
+    }
+}
+
+impl IndexFeed for LocalFeed {
+    fn next(&mut self) -> BoxFuture<'_, Option<FeedUpdate>> {
+        async {
+            if let Some(topics) = self.topics.take() {
+                return Some(FeedUpdate::Topics(topics));
+            }
+            match self.updates.recv().await {
+                Ok(update) => Some(update),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some(FeedUpdate::Resync),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        }
+        .boxed()
+    }
+}
