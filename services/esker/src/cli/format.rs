@@ -1,0 +1,309 @@
+//! Records as text: a format of `%` signs, or one JSON object a line.
+
+use std::io;
+use std::io::Write;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use esker_record::Record;
+use serde::{Serialize, Serializer};
+
+/// A piece of a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Vec<u8>),
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+    Key,
+    KeyBytes,
+    Value,
+    ValueBytes,
+    Headers,
+}
+
+/// How each record is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Format(Vec<Piece>);
+
+/// A format that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FormatError {
+    #[error(
+        "after % one of t p o T k K v V h % is wanted: topic, partition, offset, timestamp, key, \
+         bytes of the key, value, bytes of the value, headers"
+    )]
+    Field,
+    #[error("after \\ one of n t r 0 \\ or xHH is wanted")]
+    Escape,
+}
+
+impl FromStr for Format {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        let mut pieces = Vec::new();
+        let mut plain = Vec::new();
+        let mut rest = text.chars();
+        while let Some(next) = rest.next() {
+            match next {
+                '\\' => plain.push(escaped(&mut rest)?),
+                '%' => match field(rest.next())? {
+                    None => plain.push(b'%'),
+                    Some(piece) => {
+                        if !plain.is_empty() {
+                            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                        }
+                        pieces.push(piece);
+                    }
+                },
+                other => plain.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Self(pieces))
+    }
+}
+
+fn escaped(rest: &mut std::str::Chars<'_>) -> Result<u8, FormatError> {
+    match rest.next() {
+        Some('n') => Ok(b'\n'),
+        Some('t') => Ok(b'\t'),
+        Some('r') => Ok(b'\r'),
+        Some('0') => Ok(0),
+        Some('\\') => Ok(b'\\'),
+        Some('x') => {
+            let mut digit = || rest.next().and_then(|digit| digit.to_digit(16));
+            let (Some(high), Some(low)) = (digit(), digit()) else {
+                return Err(FormatError::Escape);
+            };
+            u8::try_from(high * 16 + low).map_err(|_| FormatError::Escape)
+        }
+        _ => Err(FormatError::Escape),
+    }
+}
+
+/// The field of a letter; `None` for a percent sign.
+fn field(letter: Option<char>) -> Result<Option<Piece>, FormatError> {
+    Ok(Some(match letter {
+        Some('%') => return Ok(None),
+        Some('t') => Piece::Topic,
+        Some('p') => Piece::Partition,
+        Some('o') => Piece::Offset,
+        Some('T') => Piece::Timestamp,
+        Some('k') => Piece::Key,
+        Some('K') => Piece::KeyBytes,
+        Some('v') => Piece::Value,
+        Some('V') => Piece::ValueBytes,
+        Some('h') => Piece::Headers,
+        _ => return Err(FormatError::Field),
+    }))
+}
+
+impl Format {
+    /// Values, each on a line.
+    pub(crate) fn values() -> Self {
+        Self(vec![Piece::Value, Piece::Text(b"\n".to_vec())])
+    }
+
+    /// Writes one record. What is null is written as nothing; its length is -1.
+    pub(crate) fn write(
+        &self,
+        out: &mut impl Write,
+        topic: &str,
+        partition: i32,
+        record: &Record,
+    ) -> io::Result<()> {
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.write_all(text)?,
+                Piece::Topic => out.write_all(topic.as_bytes())?,
+                Piece::Partition => write!(out, "{partition}")?,
+                Piece::Offset => write!(out, "{}", record.offset)?,
+                Piece::Timestamp => write!(out, "{}", record.timestamp.millis())?,
+                Piece::Key => out.write_all(bytes_of(record.key.as_ref()))?,
+                Piece::KeyBytes => write_length(out, record.key.as_ref())?,
+                Piece::Value => out.write_all(bytes_of(record.value.as_ref()))?,
+                Piece::ValueBytes => write_length(out, record.value.as_ref())?,
+                Piece::Headers => write_headers(out, &record.headers)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(bytes: Option<&Bytes>) -> &[u8] {
+    bytes.map(Bytes::as_ref).unwrap_or_default()
+}
+
+fn write_length(out: &mut impl Write, bytes: Option<&Bytes>) -> io::Result<()> {
+    match bytes {
+        Some(bytes) => write!(out, "{}", bytes.len()),
+        None => out.write_all(b"-1"),
+    }
+}
+
+/// `name=value,name=value`; a header without a value is its name alone.
+fn write_headers(out: &mut impl Write, headers: &[(Bytes, Option<Bytes>)]) -> io::Result<()> {
+    for (index, (name, value)) in headers.iter().enumerate() {
+        if index > 0 {
+            out.write_all(b",")?;
+        }
+        out.write_all(name)?;
+        if let Some(value) = value {
+            out.write_all(b"=")?;
+            out.write_all(value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Text where it is UTF-8, `{"base64": "…"}` where it is not: as in Esker's HTTP API.
+#[derive(Clone, Copy, Debug)]
+struct JsonBytes<'a>(&'a [u8]);
+
+impl Serialize for JsonBytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.collect_map([("base64", STANDARD.encode(self.0))]),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct JsonHeader<'a> {
+    name: JsonBytes<'a>,
+    value: Option<JsonBytes<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonRecord<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    key: Option<JsonBytes<'a>>,
+    value: Option<JsonBytes<'a>>,
+    headers: Vec<JsonHeader<'a>>,
+}
+
+/// Writes one record as a JSON object and a line feed.
+pub(crate) fn write_json(
+    out: &mut impl Write,
+    topic: &str,
+    partition: i32,
+    record: &Record,
+) -> io::Result<()> {
+    let headers = record.headers.iter().map(|(name, value)| JsonHeader {
+        name: JsonBytes(name),
+        value: value.as_ref().map(|value| JsonBytes(value)),
+    });
+    let json = JsonRecord {
+        topic,
+        partition,
+        offset: record.offset,
+        timestamp: record.timestamp.millis(),
+        key: record.key.as_ref().map(|key| JsonBytes(key)),
+        value: record.value.as_ref().map(|value| JsonBytes(value)),
+        headers: headers.collect(),
+    };
+    serde_json::to_writer(&mut *out, &json)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_types::Timestamp;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            offset: 42,
+            timestamp: Timestamp::from_millis(1_700_000_000_000),
+            key: Some("k1".into()),
+            value: Some("héllo".into()),
+            headers: vec![("a".into(), Some("1".into())), ("b".into(), None)],
+        }
+    }
+
+    fn written(format: &str, record: &Record) -> Vec<u8> {
+        let mut out = Vec::new();
+        let format: Format = format.parse().unwrap();
+        format.write(&mut out, "orders", 3, record).unwrap();
+        out
+    }
+
+    #[test]
+    fn every_field_of_a_format_is_written() {
+        let text = written(r"%t %p %o %T %k/%K %v/%V %h %%\t\x41\n", &record());
+
+        let expected = "orders 3 42 1700000000000 k1/2 héllo/6 a=1,b %\tA\n";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn null_is_nothing_of_length_minus_one_and_bytes_pass_untouched() {
+        let tombstone = Record {
+            key: None,
+            value: None,
+            ..record()
+        };
+        let binary = Record {
+            value: Some(Bytes::from_static(&[0xff, 0])),
+            ..record()
+        };
+
+        assert_eq!(written("[%k %K %v %V]", &tombstone), b"[ -1  -1]");
+        assert_eq!(written("%v", &binary), [0xff, 0]);
+    }
+
+    #[test]
+    fn what_a_format_cannot_mean_is_refused() {
+        for text in ["%", "%q", "ok %"] {
+            assert_eq!(text.parse::<Format>(), Err(FormatError::Field), "{text}");
+        }
+        for text in [r"\", r"\q", r"\x4", r"\xzz"] {
+            assert_eq!(text.parse::<Format>(), Err(FormatError::Escape), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_plain_format_is_one_value_a_line() {
+        assert_eq!(Ok(Format::values()), r"%v\n".parse());
+    }
+
+    #[test]
+    fn json_has_text_as_text_and_bytes_as_base64() {
+        let binary = Record {
+            key: None,
+            value: Some(Bytes::from_static(&[0xff])),
+            ..record()
+        };
+        let mut out = Vec::new();
+
+        write_json(&mut out, "orders", 3, &record()).unwrap();
+        write_json(&mut out, "orders", 3, &binary).unwrap();
+
+        let text = String::from_utf8(out).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next(),
+            Some(
+                r#"{"topic":"orders","partition":3,"offset":42,"timestamp":1700000000000,"key":"k1","value":"héllo","headers":[{"name":"a","value":"1"},{"name":"b","value":null}]}"#
+            )
+        );
+        assert!(
+            lines
+                .next()
+                .unwrap()
+                .contains(r#""key":null,"value":{"base64":"/w=="}"#)
+        );
+    }
+}
