@@ -248,3 +248,42 @@ impl IndexFeed for LocalFeed {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use esker_journal::OwnerId;
+    use esker_types::SequencerEpoch;
+
+    use super::*;
+    use crate::limits::REQUESTS_WAITING_MAX;
+
+    #[tokio::test]
+    async fn one_request_past_the_queue_is_refused_and_nothing_is_asked_without_a_leader() {
+        let (sender, waiting) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (_topics, topics) = watch::channel(Arc::default());
+        let (status, seen) = watch::channel(MetadataStatus::Leading {
+            epoch: SequencerEpoch::FIRST,
+            owner: OwnerId::from_bytes([1; 16]),
+        });
+        let service = MetadataService::new(ClusterId::from_bytes([1; 16]), sender, topics, seen);
+        let mut calls = Vec::new();
+        for _ in 0..REQUESTS_WAITING_MAX {
+            let mut call = Box::pin(service.producer_id());
+            assert!(futures::poll!(&mut call).is_pending());
+            calls.push(call);
+        }
+
+        let beyond = service.producer_id().await;
+        status.send_replace(MetadataStatus::Stopped);
+        drop(waiting);
+        let interrupted = calls.pop().unwrap().await;
+        let stopped = service.producer_id().await;
+        status.send_replace(MetadataStatus::Starting);
+        let starting = service.producer_id().await;
+
+        assert_eq!(beyond, Err(MetadataError::Overloaded));
+        assert_eq!(interrupted, Err(MetadataError::Unknown));
+        assert_eq!(stopped, Err(MetadataError::Unavailable));
+        assert_eq!(starting, Err(MetadataError::Recovering));
+    }
+}

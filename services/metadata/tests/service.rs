@@ -1,0 +1,447 @@
+//! Claims about the metadata service as its callers see it, over a faulty bucket.
+
+mod world;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use esker_metadata::limits::{CHAIN_WORK_MAX, FOLLOWERS_MAX, QUESTIONS_WAITING_MAX};
+use esker_metadata::{MetadataFailure, MetadataStatus};
+use esker_metadata_api::{
+    Admin as _, BatchVerdict, CommitOffsets, CommittedOffset, CreateTopicError, FeedUpdate,
+    FetchOffsets, GroupReply, GroupRequest, ListedOffset, LogIndex as _, LogIndexError,
+    MetadataError, OffsetPartition, OffsetQuery, ProduceRefusal, ProducerSpan, ReserveError,
+    Sequencer as _, TopicRef,
+};
+use esker_object::{Fault, FaultRule, Gate, KeyClass, Operation};
+use esker_types::{
+    ChainIndex, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+};
+use futures::FutureExt as _;
+
+use world::{Process, World, batch, create};
+
+fn offset(value: u64) -> Offset {
+    Offset::new(value).unwrap()
+}
+
+async fn latest(process: &Process, at: TopicPartition) -> Result<ListedOffset, LogIndexError> {
+    let service = &process.service;
+    service
+        .list_offset(at, OffsetQuery::Latest, Offset::ZERO)
+        .await
+}
+
+fn first_of(topic: &std::sync::Arc<esker_metadata_api::Topic>) -> TopicPartition {
+    topic.at(PartitionIndex::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_written_segment_is_visible_at_its_offsets_and_pushed_to_followers() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut feed = process.service.follow().await.unwrap();
+    let mut pod = process.register(None).await;
+
+    let reserved = pod.reserve(&process, at, &batch(&["a", "b"])).await;
+    let before = process.service.look_up(at, Offset::ZERO, 10).await.unwrap();
+    pod.write(&process, &reserved).await;
+    let after = process.service.look_up(at, Offset::ZERO, 10).await.unwrap();
+
+    assert_eq!(before.extents, []);
+    assert_eq!(after.high_watermark, offset(2));
+    assert_eq!(after.extents[0].segment, reserved.segment);
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(2)))
+    );
+    assert!(matches!(feed.next().await, Some(FeedUpdate::Topics(_))));
+    let pushed = feed.next().await;
+    assert!(
+        matches!(&pushed, Some(FeedUpdate::Advanced(advance)) if advance.extents == after.extents),
+        "{pushed:?}"
+    );
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_before_a_kill_is_there_after_it_although_nobody_said_so() {
+    let world = World::new();
+    let process = world.start().await;
+    let topic = process.topic("t").await;
+    let at = first_of(&topic);
+    let mut pod = process.register(None).await;
+    let told = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.write(&process, &told).await;
+    let untold = pod.reserve(&process, at, &batch(&["b", "c"])).await;
+    pod.upload(&process, &untold).await;
+    let lost = pod.reserve(&process, at, &batch(&["never written"])).await;
+    assert_eq!(lost.base_offset, offset(3));
+
+    process.kill().await;
+    let process = world.start().await;
+
+    let slice = process.service.look_up(at, Offset::ZERO, 10).await.unwrap();
+    assert_eq!(slice.high_watermark, offset(3));
+    assert_eq!(slice.extents[1].segment, untold.segment);
+    assert_eq!(process.service.topics().with_id(topic.id), Some(&topic));
+    let mut pod = process.register(None).await;
+    let next = pod.reserve(&process, at, &batch(&["d"])).await;
+    assert_eq!(
+        next.base_offset,
+        offset(3),
+        "a void range is given out again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_stop_leaves_nothing_to_walk() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    for value in ["a", "b", "c"] {
+        let reserved = pod.reserve(&process, at, &batch(&[value])).await;
+        pod.write(&process, &reserved).await;
+    }
+    let session = pod.registered.session;
+    process.service.end_session(session).await.unwrap();
+    process.stop().await;
+    let reads = world.faulty.count(Operation::Get, KeyClass::Session);
+
+    let process = world.start().await;
+
+    assert_eq!(world.faulty.count(Operation::Get, KeyClass::Session), reads);
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(3)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_waits_for_what_was_undecided_and_covers_it() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let reserved = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.upload(&process, &reserved).await;
+
+    let mut asked = Box::pin(latest(&process, at));
+    let early = futures::poll!(&mut asked);
+    let answer = asked.await;
+
+    assert!(early.is_pending());
+    assert_eq!(
+        answer,
+        Ok(ListedOffset::Known(offset(1))),
+        "probed at the stall deadline"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_says_not_decided_while_the_store_is_silent() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    pod.reserve(&process, at, &batch(&["a"])).await;
+    let silent = FaultRule::new(Fault::HangBefore).class(KeyClass::Session);
+    world.faulty.add(silent);
+
+    let answer = latest(&process, at).await;
+
+    assert_eq!(answer, Err(LogIndexError::NotDecided));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_current_is_answered_before_an_epoch_check_that_began_after_the_question() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let pod = process.register(None).await;
+    let gate = Gate::new();
+    let held = FaultRule::new(Fault::GateBefore(gate.clone()));
+    world
+        .faulty
+        .add(held.on(Operation::Get).class(KeyClass::Journal));
+    let unknown = TopicPartition {
+        topic: TopicId::from_bytes([9; 16]),
+        partition: PartitionIndex::default(),
+    };
+    let request = pod.reserve_request(unknown, &batch(&["a"]), None);
+
+    let mut refused = Box::pin(process.service.reserve(request));
+    let mut topics = Box::pin(process.service.topics_current());
+    let mut missing = Box::pin(process.service.look_up(unknown, Offset::ZERO, 1));
+    let mut asked = Box::pin(latest(&process, at));
+    gate.arrived(1).await;
+    let waiting = [
+        (&mut refused).now_or_never().is_none(),
+        (&mut topics).now_or_never().is_none(),
+        (&mut missing).now_or_never().is_none(),
+        (&mut asked).now_or_never().is_none(),
+    ];
+    gate.open();
+
+    assert_eq!(waiting, [true; 4]);
+    let verdict = BatchVerdict::Refused(ProduceRefusal::UnknownPartition);
+    assert_eq!(refused.await.unwrap().verdicts, [verdict]);
+    assert_eq!(topics.await.unwrap().count(), 1);
+    assert_eq!(missing.await, Err(LogIndexError::UnknownPartition));
+    assert_eq!(asked.await, Ok(ListedOffset::Known(Offset::ZERO)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_leader_answers_nothing_more_and_ends() {
+    let world = World::new();
+    let old = world.start().await;
+    let at = first_of(&old.topic("t").await);
+    let mut pod = old.register(None).await;
+    let reserved = pod.reserve(&old, at, &batch(&["a"])).await;
+    pod.write(&old, &reserved).await;
+
+    let new = world.start().await;
+    let answer = latest(&old, at).await;
+    let created = old.service.create_topic(create("late")).await;
+
+    assert!(
+        matches!(answer, Err(LogIndexError::Metadata(_))),
+        "{answer:?}"
+    );
+    assert!(created.is_err());
+    let ended = old.task.await.unwrap();
+    assert!(
+        matches!(ended, Err(MetadataFailure::Deposed { .. })),
+        "{ended:?}"
+    );
+    assert!(matches!(
+        old.service.status(),
+        MetadataStatus::Deposed { .. }
+    ));
+    assert_eq!(
+        old.service.register(None).await,
+        Err(MetadataError::Deposed)
+    );
+    assert_eq!(latest(&new, at).await, Ok(ListedOffset::Known(offset(1))));
+    assert!(new.service.topics().named("late").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_waits_while_the_leader_lives_and_takes_over_when_it_does_not() {
+    let world = World::new();
+    let leader = world.start().await;
+    let topic = leader.topic("t").await;
+    world.told.alive.store(true, Ordering::Relaxed);
+
+    let standby = world.spawn();
+    standby
+        .service
+        .status_becomes(|status| matches!(status, MetadataStatus::Standby { .. }))
+        .await;
+    let refused = standby.service.topics_current().await;
+    world.env.clock.sleep(Duration::from_secs(120)).await;
+    let still = standby.service.status();
+    leader.kill().await;
+    world.told.alive.store(false, Ordering::Relaxed);
+    standby
+        .service
+        .status_becomes(MetadataStatus::is_leading)
+        .await;
+
+    assert_eq!(refused.unwrap_err(), MetadataError::Unavailable);
+    assert!(matches!(still, MetadataStatus::Standby { .. }));
+    assert_eq!(standby.service.topics().with_id(topic.id), Some(&topic));
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_durable_before_the_answer_and_gone_after_their_deletion() {
+    let world = World::new();
+    let process = world.start().await;
+    let topic = process.topic("a.b").await;
+
+    let again = process.service.create_topic(create("a.b")).await;
+    let alike = process.service.create_topic(create("a_b")).await;
+    let mut check = create("new");
+    check.validate_only = true;
+    let checked = process.service.create_topic(check).await;
+    process.kill().await;
+    let process = world.start().await;
+    let kept = process.service.topics().named("a.b").cloned();
+    let deleted = process.service.delete_topic(TopicRef::Id(topic.id)).await;
+    let missing = process.service.delete_topic(TopicRef::Id(topic.id)).await;
+
+    assert_eq!(again, Err(CreateTopicError::Exists));
+    assert!(matches!(alike, Err(CreateTopicError::Collides { .. })));
+    assert!(checked.is_ok());
+    assert_eq!(kept.map(|kept| kept.id), Some(topic.id));
+    assert!(deleted.is_ok() && missing.is_err());
+    assert_eq!(process.service.topics().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_says_what_was_committed_and_the_rest_is_void() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let written = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.upload(&process, &written).await;
+    pod.reserve(&process, at, &batch(&["void"])).await;
+    let old = pod.registered.session;
+
+    let end = process.service.end_session(old).await.unwrap();
+    let again = process.service.end_session(old).await.unwrap();
+
+    assert_eq!(end.end.get(), 1);
+    assert_eq!(again, end);
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(1)))
+    );
+    let unknown = esker_types::SessionId::from_bytes([3; 16]);
+    let unknown = process.service.end_session(unknown).await;
+    assert_eq!(unknown, Err(MetadataError::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_asked_again_has_the_same_answer() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let span = ProducerSpan {
+        producer_id: process.service.producer_id().await.unwrap(),
+        producer_epoch: ProducerEpoch::from_wire(0).unwrap(),
+        base_sequence: 5,
+    };
+    let pod = process.register(None).await;
+    let request = pod.reserve_request(at, &batch(&["a"]), Some(span));
+
+    let placed = process.service.reserve(request.clone()).await.unwrap();
+    let repeated = process.service.reserve(request.clone()).await.unwrap();
+    let mut skipping = request;
+    skipping.index = ChainIndex::new(9);
+    let skipped = process.service.reserve(skipping).await;
+
+    assert_eq!(placed, repeated, "W3");
+    assert_eq!(skipped, Err(ReserveError::OutOfTurn));
+}
+
+#[tokio::test(start_paused = true)]
+async fn producer_ids_are_never_given_out_twice() {
+    let world = World::new();
+    let mut given = std::collections::BTreeSet::<ProducerId>::new();
+
+    for _ in 0..3 {
+        let process = world.start().await;
+        for _ in 0..1500 {
+            let id = process.service.producer_id().await.unwrap();
+            assert!(given.insert(id), "{id:?}");
+        }
+        process.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_group_offset_survives_a_kill() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let committed = CommittedOffset {
+        offset: offset(7),
+        leader_epoch: 0,
+        metadata: "mine".to_owned(),
+    };
+    let commit = GroupRequest::Commit(CommitOffsets {
+        group: "g".to_owned(),
+        member: String::new(),
+        instance: None,
+        generation: -1,
+        offsets: vec![OffsetPartition {
+            topic_partition: at,
+            committed: committed.clone(),
+        }],
+    });
+
+    let answer = process.service.group(commit).await.unwrap();
+    process.kill().await;
+    let process = world.start().await;
+    let fetch = GroupRequest::Fetch(FetchOffsets {
+        group: "g".to_owned(),
+        partitions: None,
+    });
+    let fetched = process.service.group(fetch).await.unwrap();
+
+    assert_eq!(answer, GroupReply::Committed(Ok(vec![Ok(())])));
+    assert_eq!(fetched, GroupReply::Offsets(Ok(vec![(at, committed)])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_question_past_the_limit_is_refused_and_the_others_are_answered() {
+    let world = World::new();
+    let process = world.start().await;
+    let gate = Gate::new();
+    let held = FaultRule::new(Fault::GateBefore(gate.clone()));
+    world
+        .faulty
+        .add(held.on(Operation::Get).class(KeyClass::Journal));
+
+    let asked = (0..=QUESTIONS_WAITING_MAX).map(|_| process.service.topics_current());
+    let mut asked = futures::future::join_all(asked).boxed();
+    assert!((&mut asked).now_or_never().is_none());
+    gate.arrived(1).await;
+    gate.open();
+    let answers = asked.await;
+
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!(matches!(
+        answers.last(),
+        Some(Err(MetadataError::Overloaded))
+    ));
+    assert_eq!(refused, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_follower_past_the_limit_is_refused() {
+    let world = World::new();
+    let process = world.start().await;
+    let mut feeds = Vec::new();
+    for _ in 0..FOLLOWERS_MAX {
+        feeds.push(process.service.follow().await.unwrap());
+    }
+
+    let beyond = process.service.follow().await.map(|_| ());
+    feeds.pop();
+    let again = process.service.follow().await.map(|_| ());
+
+    assert_eq!(beyond, Err(MetadataError::Overloaded));
+    assert_eq!(again, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_chain_requests_run_at_once_than_allowed() {
+    let world = World::new();
+    let process = world.start().await;
+    let mut sessions = Vec::new();
+    for _ in 0..=CHAIN_WORK_MAX {
+        sessions.push(process.register(None).await.registered.session);
+    }
+    let gate = Gate::new();
+    let held = FaultRule::new(Fault::GateBefore(gate.clone())).class(KeyClass::Session);
+    world.faulty.add(held.on(Operation::Put));
+
+    let ends = sessions
+        .iter()
+        .map(|session| process.service.end_session(*session));
+    let mut ends = futures::future::join_all(ends).boxed();
+    assert!((&mut ends).now_or_never().is_none());
+    gate.arrived(u64::try_from(CHAIN_WORK_MAX).unwrap()).await;
+    assert!((&mut ends).now_or_never().is_none());
+    let puts = world.faulty.count(Operation::Put, KeyClass::Session);
+    gate.open();
+    let ends = ends.await;
+
+    assert_eq!(puts, CHAIN_WORK_MAX);
+    assert!(ends.iter().all(Result::is_ok));
+}
