@@ -133,7 +133,8 @@ impl Sequencer {
             .session(id)
             .is_none_or(|record| index >= record.decided_upto)
         {
-            // Below `decided_upto` the segment may have been collected: then the seal means nothing.
+            // Below `decided_upto` the segment may have been collected: then the seal means
+            // nothing.
             effects.push(Effect::Damaged(segment));
         } else {
             self.looked(segment, now, effects);
@@ -205,7 +206,8 @@ impl Sequencer {
         }
     }
 
-    /// Takes note of a durable command: call it right after [`LogState::apply`], with nothing between.
+    /// Takes note of a durable command: call it right after [`LogState::apply`], with nothing
+    /// between.
     pub fn command_applied(
         &mut self,
         state: &LogState,

@@ -22,8 +22,8 @@ pub enum Effect {
     Append(LogCommand),
     /// `ended` is durable: `Dead(session, end)` may be told (W7).
     Ended(SessionId, SessionEnd),
-    /// What stands at this place cannot be: a segment that nobody reserved, or a seal where a segment
-    /// was committed. Stop and alarm.
+    /// What stands at this place cannot be: a segment that nobody reserved, or a seal where a
+    /// segment was committed. Stop and alarm.
     Damaged(SegmentId),
 }
 

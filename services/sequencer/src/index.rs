@@ -1,7 +1,8 @@
 //! Answers to readers: the checkpointed extents, then those not yet checkpointed, as one log.
 //!
 //! Nothing at or above the high watermark is ever told (H2, CP7); what is told is true for ever
-//! (R3). Cost: a bisection and the extents told; a timestamp question reads the partition's extents.
+//! (R3). Cost: a bisection and the extents told; a timestamp question reads the partition's
+//! extents.
 
 use esker_metadata_api::{IndexExtent, IndexSlice, ListedOffset, OffsetQuery};
 use esker_types::{Offset, Timestamp, TopicPartition};
@@ -20,8 +21,8 @@ impl Sequencer {
         }
     }
 
-    /// Extents from the one that holds `offset`, or follows it, at most `extents_max`. A partition of
-    /// which nothing is known is empty: whether it exists is the catalogue's to say.
+    /// Extents from the one that holds `offset`, or follows it, at most `extents_max`. A partition
+    /// of which nothing is known is empty: whether it exists is the catalogue's to say.
     #[must_use]
     pub fn look_up(
         &self,
@@ -38,8 +39,8 @@ impl Sequencer {
         }
     }
 
-    /// Answers an offset question from what is visible now. For an answer that must be current, note
-    /// a [`Self::barrier`], check the epoch and wait first (R1).
+    /// Answers an offset question from what is visible now. For an answer that must be current,
+    /// note a [`Self::barrier`], check the epoch and wait first (R1).
     #[must_use]
     pub fn list_offset(
         &self,

@@ -1,8 +1,8 @@
 //! Begins an epoch: steps 2 to 5 of the take-over, given the chains that the shell has walked.
 //!
-//! Nothing is assigned here: offsets come from the durable state and from footers (I5). The sequencer
-//! serves only when all that it decided is durable (CP11); by then the durable state knows all about
-//! producers.
+//! Nothing is assigned here: offsets come from the durable state and from footers (I5). The
+//! sequencer serves only when all that it decided is durable (CP11); by then the durable state
+//! knows all about producers.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub struct SessionToWalk {
     pub session: SessionId,
     /// First place to read: what lies below is in the index, and may be gone from the bucket (C3).
     pub from: ChainIndex,
-    /// Where it ended: read exactly up to it, a place missing below it is damage. `None`: read to the
-    /// first place that is not a segment and seal it.
+    /// Where it ended: read exactly up to it, a place missing below it is damage. `None`: read to
+    /// the first place that is not a segment and seal it.
     pub end: Option<ChainIndex>,
 }
 

@@ -1,7 +1,7 @@
 //! Offsets for the batches of one segment: W3, W4 and the producer rules D1 to D4.
 //!
-//! In memory only. A batch that gets no place changes nothing, so a segment without any placed batch
-//! leaves its number unused. Cost: a few map look-ups per partition and per idempotent batch.
+//! In memory only. A batch that gets no place changes nothing, so a segment without any placed
+//! batch leaves its number unused. Cost: a few map look-ups per partition and per idempotent batch.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -21,8 +21,8 @@ use crate::voided::{VoidMarks, Writer};
 use crate::watermark::Partition;
 use crate::{Effect, Sequencer};
 
-/// Whether a reply refuses a batch in a way that a client takes as final and that another epoch might
-/// see otherwise.
+/// Whether a reply refuses a batch in a way that a client takes as final and that another epoch
+/// might see otherwise.
 #[must_use]
 pub fn has_final_refusal(reply: &ReserveReply) -> bool {
     reply.verdicts.iter().any(|verdict| match verdict {
@@ -55,8 +55,8 @@ enum Turn {
 impl Sequencer {
     /// Answers a reservation (W3, W4); `exists` tells which partitions the catalogue has now.
     ///
-    /// A reply that [`has_final_refusal`] may be given out only after an epoch check that began after
-    /// the request came (R1, R2); the wait of R1 is done here, by deferring.
+    /// A reply that [`has_final_refusal`] may be given out only after an epoch check that began
+    /// after the request came (R1, R2); the wait of R1 is done here, by deferring.
     pub fn reserve(
         &mut self,
         state: &LogState,

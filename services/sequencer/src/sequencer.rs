@@ -1,8 +1,8 @@
 //! What one epoch knows on top of the durable state. The methods live in the files of their stage.
 //!
-//! reserve.rs gives out offsets, decide.rs commits and voids, stall.rs probes and seals, watermark.rs
-//! says what may be seen, index.rs answers readers, checkpoint.rs makes it durable, recover.rs
-//! begins an epoch. Every method takes the durable state as it is at that moment.
+//! reserve.rs gives out offsets, decide.rs commits and voids, stall.rs probes and seals,
+//! watermark.rs says what may be seen, index.rs answers readers, checkpoint.rs makes it durable,
+//! recover.rs begins an epoch. Every method takes the durable state as it is at that moment.
 
 use std::collections::BTreeMap;
 

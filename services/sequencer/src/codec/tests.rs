@@ -1,3 +1,5 @@
+//! Claims about stored bytes: golden, round trip, hostile.
+
 use bytes::Bytes;
 use esker_segment::{PlacedBatch, ProducerStamp, SegmentFooter};
 use esker_types::{ProducerEpoch, ProducerId, SequencerEpoch, Timestamp};

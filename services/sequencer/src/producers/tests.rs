@@ -1,3 +1,5 @@
+//! Claims about what is remembered of a producer, D5 first.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,5 +1,5 @@
-//! Random histories: any interleaving of pods, clients, bucket, journal, zombies and take-overs keeps
-//! CP1 to CP9, CP16 and CP18, after every step; and in the end everything is decided.
+//! Random histories: any interleaving of pods, clients, bucket, journal, zombies and take-overs
+//! keeps CP1 to CP9, CP12, CP16 and CP18, after every step; and in the end everything is decided.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +39,10 @@ fn run(world: &mut World, (kind, a, b, c): Step) {
         29 => give_up(world, pod, c),
         30 => trim_or_drop(world, b, c),
         _ if c < 96 => crash(world, a, b, c),
-        _ => world.stray_look(node, a),
+        _ if c < 176 => world.stray_look(node, a),
+        _ => world.ask_latest(partitions()[usize::from(a) % 3]),
     }
+    world.answer_latest();
     check(world);
 }
 
@@ -337,7 +339,7 @@ fn settle(world: &mut World) {
 }
 
 /// What a few hundred histories must have reached, each several times.
-const EVENTS: [&str; 30] = [
+const EVENTS: [&str; 31] = [
     "acked",
     "advanced",
     "deferred",
@@ -347,6 +349,7 @@ const EVENTS: [&str; 30] = [
     "fenced",
     "forgotten",
     "gap passed",
+    "latest answered",
     "out of order",
     "placed",
     "predecessor void",

@@ -12,8 +12,8 @@ fn stamped(record_count: u32, millis: i64) -> ReservationSummary {
     }
 }
 
-/// Offsets 0..10 at 100 ms, 10..20 at 300 ms (both checkpointed), 20..30 at 200 ms, a gap, 35..40 at
-/// 300 ms, 40..50 undecided.
+/// Offsets 0..10 at 100 ms, 10..20 at 300 ms (both checkpointed), 20..30 at 200 ms, a gap, 35..40
+/// at 300 ms, 40..50 undecided.
 fn leader() -> Leader {
     let mut leader = Leader::new();
     leader.reserve(1, 0, vec![stamped(10, 100)]);

@@ -152,7 +152,8 @@ fn void_marks_are_bounded_and_the_oldest_go() {
     }
     leader.end(1, 0);
 
-    // Within a session the last batches are taken back first, so the last producer's mark is oldest.
+    // Within a session the last batches are taken back first, so the last producer's mark is
+    // oldest.
     let first = leader.reserve(2, 0, vec![from(0, 1, 1)]);
     let last = leader.reserve(2, 0, vec![from(producers - 1, 1, 1)]);
 
