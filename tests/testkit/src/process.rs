@@ -69,7 +69,10 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// `ESKER_BIN`, else the `esker` beside the running test in cargo's target directory.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// There is none: build it first.
+pub fn esker_binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = variable("ESKER_BIN") {
         return Ok(PathBuf::from(path));
     }
@@ -109,7 +112,7 @@ impl EskerProcess {
             .create(true)
             .append(true)
             .open(&log)?;
-        let child = Command::new(binary()?)
+        let child = Command::new(esker_binary()?)
             .arg("serve")
             .args(["--store", &arguments.store])
             .args(["--kafka-listen", &kafka.to_string()])

@@ -1,0 +1,54 @@
+//! Apache Kafka's own command-line tools, from the unmodified jars that `.ci/bootstrap jvm` fetched.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::program::{Program, Ran, bootstrapped};
+
+/// The tools, pointed at one broker.
+#[derive(Clone, Debug)]
+pub struct KafkaTools {
+    class_path: String,
+    logging: PathBuf,
+    bootstrap: String,
+}
+
+impl KafkaTools {
+    /// Tools that talk to `kafka`.
+    ///
+    /// # Errors
+    /// The jars are missing.
+    pub fn new(kafka: SocketAddr) -> anyhow::Result<Self> {
+        let class_path = std::fs::read_to_string(bootstrapped("jvm/cp.txt", "jvm")?)?;
+        Ok(Self {
+            class_path: class_path.trim().to_owned(),
+            logging: bootstrapped("jvm/log4j2.properties", "jvm")?,
+            bootstrap: kafka.to_string(),
+        })
+    }
+
+    /// A tool by its class below `org.apache.kafka.tools`; `--bootstrap-server` is given.
+    #[must_use]
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Program {
+        let logging = format!("-Dlog4j2.configurationFile={}", self.logging.display());
+        // Short-lived: the second compiler would only cost processor time.
+        Program::new("java")
+            .args([
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
+                "-Xshare:auto",
+            ])
+            .args([logging.as_str(), "-cp", &self.class_path])
+            .args([format!("org.apache.kafka.tools.{class}")])
+            .args(["--bootstrap-server", &self.bootstrap])
+            .args(arguments)
+    }
+
+    /// Runs a tool that must succeed.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn succeed(&self, class: &str, arguments: &[&str]) -> anyhow::Result<Ran> {
+        self.tool(class, arguments).succeed().await
+    }
+}

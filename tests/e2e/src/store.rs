@@ -1,0 +1,124 @@
+//! The stores that every claim is tested on: a local directory, and SeaweedFS behind S3.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
+use esker_testkit::{
+    EskerArguments, EskerProcess, Rule, SEAWEED_KEYS, SeaweedServer, Shaper, ShaperConfig,
+    ShaperHandle,
+};
+use tempfile::TempDir;
+
+/// The bucket on SeaweedFS.
+const BUCKET: &str = "esker-e2e";
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A local directory.
+    Directory,
+    /// SeaweedFS, over S3.
+    Seaweed,
+}
+
+/// A store that lives as long as this does, with a directory for logs and scratch files.
+#[derive(Debug)]
+pub struct TestStore {
+    seaweed: Option<SeaweedServer>,
+    directory: TempDir,
+}
+
+impl TestStore {
+    /// An empty store.
+    ///
+    /// # Errors
+    /// SeaweedFS is missing or does not come up.
+    pub async fn start(kind: StoreKind) -> anyhow::Result<Self> {
+        let directory = TempDir::with_prefix("esker-e2e-")?;
+        let seaweed = match kind {
+            StoreKind::Directory => None,
+            StoreKind::Seaweed => {
+                let server = SeaweedServer::start(directory.path()).await?;
+                server.create_bucket(BUCKET).await?;
+                Some(server)
+            }
+        };
+        Ok(Self { seaweed, directory })
+    }
+
+    /// For logs and scratch files.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The endpoint of SeaweedFS.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.seaweed.as_ref().map(SeaweedServer::endpoint)
+    }
+
+    /// `--store`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.seaweed {
+            Some(_) => format!("s3://{BUCKET}/esker"),
+            None => format!("file://{}", self.path().join("bucket").display()),
+        }
+    }
+
+    /// Further arguments of `esker serve`, for a store behind `endpoint`.
+    #[must_use]
+    pub fn s3_arguments(endpoint: &str) -> Vec<String> {
+        let pairs = [
+            ("--s3-endpoint", endpoint),
+            ("--s3-region", "us-east-1"),
+            ("--s3-access-key-id", SEAWEED_KEYS.key_id),
+            ("--s3-secret-access-key", SEAWEED_KEYS.secret),
+        ];
+        let words = pairs.iter().flat_map(|(name, value)| [*name, *value]);
+        words.map(str::to_owned).collect()
+    }
+
+    /// How to start Esker on this store.
+    #[must_use]
+    pub fn arguments(&self) -> EskerArguments {
+        let mut arguments = EskerArguments::new(self.path(), &self.url());
+        if let Some(endpoint) = self.endpoint() {
+            arguments.more = Self::s3_arguments(endpoint);
+        }
+        arguments
+    }
+
+    /// How to start Esker on this store behind a shaper.
+    #[must_use]
+    pub fn arguments_through(&self, shaper: &ShaperHandle) -> EskerArguments {
+        let mut arguments = EskerArguments::new(self.path(), &self.url());
+        arguments.more = Self::s3_arguments(&shaper.endpoint());
+        arguments
+    }
+
+    /// Starts Esker and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn esker(&self) -> anyhow::Result<EskerProcess> {
+        EskerProcess::start(&self.arguments()).await
+    }
+
+    /// A shaper in front of SeaweedFS.
+    ///
+    /// # Errors
+    /// The store is a directory.
+    pub async fn shaper(&self, rules: Vec<Rule>) -> anyhow::Result<ShaperHandle> {
+        let endpoint = self.endpoint().context("only S3 can be shaped")?;
+        let address = endpoint.trim_start_matches("http://");
+        let upstream: SocketAddr = address.parse().context("address of SeaweedFS")?;
+        let config = ShaperConfig {
+            rules,
+            ..ShaperConfig::before(upstream)
+        };
+        Shaper::start(config).await
+    }
+}
