@@ -47,7 +47,7 @@ pub(crate) enum Cause {
     Batch(#[from] BatchError),
     #[error(transparent)]
     Records(#[from] RecordError),
-    #[error("it has {member_count} active members")]
+    #[error("the group is in use, active members: {member_count}")]
     Members { member_count: usize },
     #[error("the topic has partitions 0 to {last}")]
     Partition { last: i32 },

@@ -97,7 +97,7 @@ impl Start {
     }
 }
 
-/// Milliseconds since 1970 of `YYYY-MM-DD[THH:MM[:SS]](Z|+HH:MM|-HH:MM)?`; without a zone it is UTC.
+/// Milliseconds since 1970 of `YYYY-MM-DD[THH:MM[:SS]]` and a zone: `Z`, `+HH:MM`, none = UTC.
 fn millis_of_date(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once(['T', ' ']) {
         Some((date, time)) => (date, time),

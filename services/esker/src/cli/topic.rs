@@ -18,6 +18,8 @@ use super::{Common, Output, Session, partition_indexes};
 
 /// Kafka's code of a topic among resources that have configs.
 const TOPIC_RESOURCE: i8 = 2;
+/// Kafka's code of a config that was set for the topic.
+const TOPIC_CONFIG: i8 = 1;
 /// Kafka's code of a config that nobody has set.
 const DEFAULT_CONFIG: i8 = 5;
 
@@ -45,7 +47,12 @@ enum Action {
     /// List topics
     List,
     /// Show partitions, offsets and configs of a topic
-    Describe { name: String },
+    Describe {
+        name: String,
+        /// Show configs at their defaults too
+        #[arg(short, long)]
+        all: bool,
+    },
     /// Delete a topic with all its records
     Delete {
         name: String,
@@ -74,7 +81,7 @@ struct PartitionLine {
 #[derive(Debug, Serialize)]
 struct ConfigLine {
     value: Option<String>,
-    is_default: bool,
+    source: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,7 +117,7 @@ pub(crate) async fn run(command: TopicCommand, env: Env) -> Result<(), Failure> 
             configs,
         } => create(&session, output, &name, partitions, &configs).await,
         Action::List => list(&session, output).await,
-        Action::Describe { name } => describe(&session, output, &name).await,
+        Action::Describe { name, all } => describe(&session, output, &name, all).await,
         Action::Delete { name, yes } => delete(&session, &name, yes).await,
     }
 }
@@ -189,7 +196,7 @@ fn topic_lines(response: &MetadataResponse) -> Vec<TopicLine> {
     lines
 }
 
-async fn describe(session: &Session, output: Output, name: &str) -> Result<(), Failure> {
+async fn describe(session: &Session, output: Output, name: &str, all: bool) -> Result<(), Failure> {
     let topic = session.topic(name).await?;
     let indexes = partition_indexes(&topic);
     let bounds = session.bounds(name, &indexes).await?;
@@ -208,7 +215,7 @@ async fn describe(session: &Session, output: Output, name: &str) -> Result<(), F
         name: name.to_owned(),
         topic_id: topic.topic_id.to_string(),
         partitions: partitions.collect(),
-        configs: configs(session, name).await?,
+        configs: configs(session, name, all).await?,
     };
     match output {
         Output::Json => put_json(&picture),
@@ -242,13 +249,12 @@ impl TopicPicture {
         let columns = [
             ("CONFIG", Align::Left),
             ("VALUE", Align::Left),
-            ("SET", Align::Left),
+            ("SOURCE", Align::Left),
         ];
         let mut configs = Table::new(&columns);
         for (name, config) in &self.configs {
             let value = config.value.clone().unwrap_or_else(|| "-".to_owned());
-            let set = if config.is_default { "" } else { "here" };
-            configs.row(vec![name.clone(), value, set.to_owned()]);
+            configs.row(vec![name.clone(), value, config.source.to_owned()]);
         }
         text.push('\n');
         text.push_str(&configs.render());
@@ -256,8 +262,22 @@ impl TopicPicture {
     }
 }
 
-/// The topic's configs by name; none from a broker that does not tell.
-async fn configs(session: &Session, name: &str) -> Result<BTreeMap<String, ConfigLine>, Failure> {
+/// Who has set a config.
+fn source(code: i8) -> &'static str {
+    match code {
+        TOPIC_CONFIG => "topic",
+        DEFAULT_CONFIG => "default",
+        _ => "broker",
+    }
+}
+
+/// The topic's configs by name: all, or those that are set somewhere. None from a broker that does
+/// not tell.
+async fn configs(
+    session: &Session,
+    name: &str,
+    all: bool,
+) -> Result<BTreeMap<String, ConfigLine>, Failure> {
     let tried = || format!("describe configs of topic {name}");
     let resource = DescribeConfigsResource::default()
         .with_resource_type(TOPIC_RESOURCE)
@@ -280,10 +300,12 @@ async fn configs(session: &Session, name: &str) -> Result<BTreeMap<String, Confi
             result.error_message,
         ));
     }
-    let lines = result.configs.into_iter().map(|config| {
+    let configs = result.configs.into_iter();
+    let shown = configs.filter(|config| all || config.config_source != DEFAULT_CONFIG);
+    let lines = shown.map(|config| {
         let line = ConfigLine {
             value: config.value.map(|value| value.to_string()),
-            is_default: config.config_source == DEFAULT_CONFIG,
+            source: source(config.config_source),
         };
         (config.name.to_string(), line)
     });
@@ -328,7 +350,7 @@ mod tests {
     fn a_topic_is_drawn_with_partitions_and_what_was_set() {
         let config = ConfigLine {
             value: Some("1".into()),
-            is_default: false,
+            source: "topic",
         };
         let picture = TopicPicture {
             name: "orders".into(),
@@ -348,7 +370,7 @@ mod tests {
             text,
             "topic orders  id x\n\n\
              PARTITION  LEADER  START  END  OFFSETS\n        0       -      5   15       10\n\n\
-             CONFIG        VALUE  SET\nretention.ms  1      here\n"
+             CONFIG        VALUE  SOURCE\nretention.ms  1      topic\n"
         );
     }
 }

@@ -291,3 +291,38 @@ fn fetch_request(topic: &str, positions: &[Position]) -> FetchRequest {
         .with_max_bytes(FETCH_BYTES_MAX)
         .with_topics(vec![of_topic])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::limits::FETCH_RETRY_DELAY;
+
+    #[test]
+    fn a_fetch_asks_for_each_partition_from_where_it_is_within_its_bytes() {
+        let position = |partition, next| Position {
+            partition,
+            next,
+            end: None,
+        };
+
+        let request = fetch_request("orders", &[position(0, 5), position(2, 7)]);
+
+        assert_eq!(request.max_bytes, FETCH_BYTES_MAX);
+        assert_eq!(request.max_wait_ms, 500);
+        let partitions = &request.topics[0].partitions;
+        let asked: Vec<_> = partitions
+            .iter()
+            .map(|asked| (asked.partition, asked.fetch_offset))
+            .collect();
+        assert_eq!(asked, [(0, 5), (2, 7)]);
+        assert_eq!(partitions[0].partition_max_bytes, FETCH_PARTITION_BYTES_MAX);
+    }
+
+    #[test]
+    fn waits_between_failures_grow_to_a_bound() {
+        let first = pause(1);
+
+        assert!(first < pause(2));
+        assert_eq!(pause(FETCH_FAILURES_MAX), FETCH_RETRY_DELAY);
+    }
+}

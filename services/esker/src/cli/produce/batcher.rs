@@ -48,6 +48,8 @@ pub(super) struct Batch {
     pub(super) not_before: MonotonicTime,
     /// Sent only when every earlier batch has been acknowledged.
     pub(super) waits_for_earlier: bool,
+    /// Sent last while an earlier batch was not acknowledged: it may have overtaken that one.
+    pub(super) may_overtake: bool,
 }
 
 /// Batches for one request: one of each partition, all of one leader.
@@ -273,12 +275,6 @@ impl Batcher {
         if let Some(lane) = self.lanes.get_mut(&batch.partition) {
             lane.returned(batch);
         }
-    }
-
-    /// Whether an earlier batch of the partition is not acknowledged yet.
-    pub(super) fn has_earlier(&self, batch: &Batch) -> bool {
-        let lane = self.lanes.get(&batch.partition);
-        lane.is_some_and(|lane| lane.oldest().is_some_and(|oldest| oldest < batch.ordinal))
     }
 }
 

@@ -270,7 +270,7 @@ impl Sender {
             return Err(Failure::new(tried, Cause::Unanswered));
         };
         let code = answer.error_code;
-        let verdict = verdict_on_code(code, self.is_idempotent, self.batcher.has_earlier(&batch));
+        let verdict = verdict_on_code(code, self.is_idempotent, batch.may_overtake);
         if verdict == Verdict::Done {
             self.batcher.acknowledged(&batch);
             return Ok(true);
@@ -317,11 +317,11 @@ impl Sender {
     }
 }
 
-fn verdict_on_code(code: i16, is_idempotent: bool, has_earlier: bool) -> Verdict {
+fn verdict_on_code(code: i16, is_idempotent: bool, may_overtake: bool) -> Verdict {
     match KafkaError::from_code(code) {
         Some(KafkaError::None) => Verdict::Done,
         Some(KafkaError::DuplicateSequenceNumber) if is_idempotent => Verdict::Done,
-        Some(KafkaError::OutOfOrderSequenceNumber) if is_idempotent && has_earlier => {
+        Some(KafkaError::OutOfOrderSequenceNumber) if is_idempotent && may_overtake => {
             Verdict::TooEarly
         }
         Some(
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_in_the_sequence_is_final_only_for_the_oldest_batch() {
+    fn a_gap_in_the_sequence_is_final_only_for_a_batch_that_overtook_none() {
         let gap = KafkaError::OutOfOrderSequenceNumber.code();
         let repeated = KafkaError::DuplicateSequenceNumber.code();
 

@@ -98,6 +98,7 @@ impl Lane {
             closed_at: now,
             not_before: now,
             waits_for_earlier: false,
+            may_overtake: false,
         };
         self.ready.insert(self.next_ordinal, batch);
         self.next_ordinal = self.next_ordinal.saturating_add(1);
@@ -157,7 +158,11 @@ impl Lane {
     }
 
     pub(super) fn send(&mut self) -> Option<Batch> {
-        let (ordinal, batch) = self.ready.pop_first()?;
+        let (ordinal, mut batch) = self.ready.pop_first()?;
+        batch.may_overtake = self
+            .in_flight
+            .first()
+            .is_some_and(|oldest| *oldest < ordinal);
         self.in_flight.insert(ordinal);
         Some(batch)
     }

@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 use esker_record::BatchHeader;
 
 use super::*;
-use crate::cli::limits::PARTITION_WINDOW_BATCHES;
+use crate::cli::limits::{
+    PARTITION_WINDOW_BATCHES, PRODUCE_BUFFER_BYTES_MAX, PRODUCE_REQUEST_BYTES_MAX,
+};
 
 fn at(millis: u64) -> MonotonicTime {
     MonotonicTime::from_start(Duration::from_millis(millis))
@@ -173,14 +175,15 @@ fn a_batch_that_came_too_early_waits_for_those_before_it() {
     let mut batcher = known(3);
     let first = ship_one(&mut batcher).unwrap();
     let mut second = ship_one(&mut batcher).unwrap();
-    assert!(batcher.has_earlier(&second) && !batcher.has_earlier(&first));
+    assert!(second.may_overtake && !first.may_overtake);
     second.waits_for_earlier = true;
 
     batcher.returned(second);
 
     assert!(ship_one(&mut batcher).is_none());
     batcher.acknowledged(&first);
-    assert_eq!(ship_one(&mut batcher).unwrap().ordinal, 2);
+    let again = ship_one(&mut batcher).unwrap();
+    assert_eq!((again.ordinal, again.may_overtake), (2, false));
 }
 
 #[test]
@@ -235,6 +238,11 @@ fn a_request_holds_one_batch_of_each_partition_of_one_leader() {
 #[test]
 fn the_buffer_is_full_at_its_limit_and_free_after_acknowledgements() {
     let mut batcher = batcher(1, true);
+    let record_bytes = 8 * 1024 * 1024;
+    for _ in 1..PRODUCE_BUFFER_BYTES_MAX / record_bytes {
+        batcher.append(&record(None, record_bytes), at(0)).unwrap();
+        assert!(!batcher.is_full());
+    }
     while !batcher.is_full() {
         batcher
             .append(&record(None, 8 * 1024 * 1024), at(0))
@@ -247,4 +255,22 @@ fn the_buffer_is_full_at_its_limit_and_free_after_acknowledgements() {
 
     assert!(!batcher.is_full());
     assert!(batcher.is_empty());
+}
+
+#[test]
+fn a_request_past_its_bytes_is_cut_between_batches() {
+    let mut batcher = batcher(12, true);
+    let large = PRODUCE_REQUEST_BYTES_MAX / 2;
+    for key in ["21", "foobar", "abc"] {
+        batcher.append(&record(Some(key), large), at(0)).unwrap();
+    }
+
+    let requests: Vec<usize> =
+        std::iter::from_fn(|| Some(batcher.ship(at(0), all_to_one)?.batches.len())).collect();
+
+    assert_eq!(
+        requests,
+        [1, 1, 1],
+        "headers make two halves more than a whole"
+    );
 }
