@@ -1,7 +1,7 @@
 //! Stage 6, the Kafka side: outcomes of batches become a ProduceResponse, in the request's order.
 //!
 //! The only place of this crate that knows Kafka's error codes. An error never carries an offset:
-//! -1 stands where Kafka has none. Source: kafka.md section 6.
+//! -1 stands where Kafka has none.
 
 use esker_kafka::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,

@@ -184,6 +184,38 @@ fn batches_without_a_sequence_are_given_up_one_by_one() {
 }
 
 #[test]
+fn a_gap_fails_what_is_behind_it_where_ever_it_waits_and_nobody_else() {
+    let in_ready = lane(sequenced(0));
+    let in_held = Wanted {
+        producer: Some(6),
+        ..wanted(20)
+    };
+    let mut batcher = Batcher::new(ROOMY);
+    batcher.set_undecided(&BTreeSet::from([lane(in_held)]));
+    let (behind, mut behind_outcome) = batch(sequenced(1));
+    let (waiting, mut waiting_outcome) = batch(in_held);
+    for batch in [behind, waiting, batch(wanted(10)).0] {
+        batcher.add(batch);
+    }
+    let mut gaps = Gaps::default();
+    gaps.open(in_ready, AppendError::Voided);
+    gaps.open(lane(in_held), AppendError::StoreRefused);
+    gaps.open(lane(wanted(10)), AppendError::Voided);
+
+    batcher.fail_behind(&gaps);
+
+    let told = behind_outcome.try_recv();
+    assert!(matches!(told, Ok(Err(AppendError::Voided))));
+    let told = waiting_outcome.try_recv();
+    assert!(matches!(told, Ok(Err(AppendError::StoreRefused))));
+    assert_eq!(
+        numbers(&batcher.seal(segment(0)).batches),
+        [10],
+        "no sequence, no gap"
+    );
+}
+
+#[test]
 fn what_waits_for_a_decision_is_told_unknown_when_its_time_is_over() {
     let mut batcher = Batcher::new(ROOMY);
     batcher.set_undecided(&BTreeSet::from([lane(wanted(0))]));

@@ -16,7 +16,7 @@ fn batch(error: BatchError) -> AppendError {
     invalid(ValidateError::Batch(error))
 }
 
-/// Every error with the code of kafka.md section 6 and what the caller may do.
+/// Every error with the code that clients understand and what the caller may do.
 fn table() -> Vec<(AppendError, i16, AppendErrorKind)> {
     use AppendErrorKind as Kind;
     let zero = Timestamp::from_millis(0);
