@@ -1,6 +1,6 @@
 //! Facts to Kafka's error codes: the only file that knows any of them.
 //!
-//! Every match is exhaustive, so a new fact must be decided here. Rules (kafka.md section 6):
+//! Every match is exhaustive, so a new fact must be decided here. What clients can bear:
 //! trouble of the metadata service is retriable; "unknown outcome" is never told as a failure that
 //! is final, nor as one that surely did nothing; -1 does not occur.
 

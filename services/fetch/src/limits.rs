@@ -1,6 +1,4 @@
 //! Limits of the fetch role. Each has a test that goes one past it.
-//!
-//! Source: reliability.md section 7, kafka.md section 4.3.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The last stage: answers in Kafka's words. The only place with Kafka's error codes.
 //!
-//! What a client does with each code is in kafka.md section 6: 1 resets its position, so it is said
-//! only when it is certain; whatever passes is retriable; -1 is never said.
+//! Chosen by what clients do with them: 1 resets a client's position, so it is said only when it is
+//! certain; whatever passes is retriable; -1 is never said.
 
 use std::time::Duration;
 

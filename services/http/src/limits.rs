@@ -16,7 +16,8 @@ pub const READ_BYTES_MAX: u32 = 8 * 1024 * 1024;
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Requests in progress. One more is refused with 503 and a time to come back.
 pub const REQUESTS_MAX: usize = 1024;
-/// Bytes of request bodies that all requests hold together. Beyond it requests are refused with 503.
+/// Bytes of request bodies that all requests hold together. Beyond it requests are refused with
+/// 503.
 pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX <= BODIES_BYTES_MAX);

@@ -23,7 +23,8 @@ pub struct RecordHeader {
 /// A record to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
-    /// The partition; `None` lets the key choose as Kafka's Java client does, or spreads keyless ones.
+    /// The partition; `None` lets the key choose as Kafka's Java client does, or spreads keyless
+    /// ones.
     pub partition: Option<PartitionIndex>,
     /// Its time; `None` for now.
     pub timestamp: Option<Timestamp>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits;
 
-/// How a [`crate::Listener`] listens. Defaults are the limits of reliability.md section 7.
+/// How a [`crate::Listener`] listens. Defaults are those of `limits.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// Address and port to listen on; port 0 takes any free one.

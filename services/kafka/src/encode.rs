@@ -68,6 +68,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_no_client_would_read_is_an_error_not_a_frame() {
+        let records = Bytes::from(vec![0; FRAME_BYTES_MAX]);
+        let partition = PartitionData::default().with_records(Some(records));
+        let topic = FetchableTopicResponse::default().with_partitions(vec![partition]);
+        let fetch = FetchResponse::default().with_responses(vec![topic]);
+
+        let encoded = encode_response(&Response::Fetch(fetch), 12, 7);
+
+        assert!(matches!(encoded, Err(EncodeError::TooLong { .. })));
+    }
+
+    #[test]
     fn a_field_that_the_version_lacks_is_an_error_not_a_frame() {
         let partition = PartitionData::default().with_preferred_read_replica(7.into());
         let topic = FetchableTopicResponse::default().with_partitions(vec![partition]);

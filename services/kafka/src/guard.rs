@@ -3,7 +3,7 @@
 //! The codec reserves memory for whatever count the wire names, so every count, length and tag is
 //! compared here, against the bytes that are left and against our limits. What passes decodes
 //! without an error, ends at the last byte, and takes at most the memory that is stated.
-//! Called by `connection` for every frame. Source: kafka.md section 3.
+//! Called by `connection` for every frame.
 
 mod shape;
 mod table;

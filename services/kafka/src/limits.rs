@@ -1,6 +1,4 @@
 //! Limits of the Kafka front. Each has a test that goes one past it.
-//!
-//! Source: reliability.md section 7, kafka.md sections 2.1 and 3.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The APIs that are served, and in which versions: the one list that is advertised and dispatched.
 //!
 //! Produce is advertised from 0 (librdkafka before 2.11.1 stops compressing otherwise) although
-//! bodies begin at 3, and ends at 11 while `transaction.version` 2 is not finalised (kafka.md,
-//! rules 2 and 3). Highest versions are those of the codec; a test holds that.
+//! bodies begin at 3, and ends at 11, because 12 belongs to `transaction.version` 2, which is not
+//! finalised here. Other highest versions are those of the codec; a test holds that.
 
 pub use kafka_protocol::protocol::VersionRange;
 

@@ -137,6 +137,7 @@ async fn a_refusal_of_the_cluster_is_typed() {
         .request(Target::Node(99), &ListGroupsRequest::default())
         .await;
 
+    assert!(matches!(twice, ClientError::Kafka { .. }));
     assert_eq!(twice.code(), Some(KafkaError::TopicAlreadyExists));
     assert_eq!(beyond.code(), Some(KafkaError::OffsetOutOfRange));
     assert!(matches!(

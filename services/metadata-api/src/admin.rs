@@ -28,7 +28,8 @@ pub struct CreateTopic {
 /// A topic that was made (or would have been).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
-    /// The topic, with its id. For `validate_only` the id is a fresh one that nobody will see again.
+    /// The topic, with its id. For `validate_only` the id is a fresh one that nobody will see
+    /// again.
     pub topic: Arc<Topic>,
 }
 

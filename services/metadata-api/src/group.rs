@@ -42,7 +42,8 @@ pub enum GroupReply {
     Left(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// To `Commit`: per partition, in the order given.
     Committed(Result<Vec<Result<(), GroupError>>, GroupError>),
-    /// To `Fetch`: what is stored, by partition; asked-for partitions without an offset are left out.
+    /// To `Fetch`: what is stored, by partition; asked-for partitions without an offset are left
+    /// out.
     Offsets(Result<Vec<(TopicPartition, CommittedOffset)>, GroupError>),
     /// To `Describe`, in the order asked.
     Described(Vec<DescribedGroup>),

@@ -1,8 +1,9 @@
 //! What the other roles ask of the metadata service: plain types and three traits.
 //!
-//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` (fronts). Nothing here assumes that the service
-//! is in this process: every call may fail, be lost or answer late; all carry the cluster's view by
-//! sequencer epoch. Kafka's numbers do not appear: each front translates in its own `reply.rs`.
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` (fronts). Nothing here assumes that the
+//! service is in this process: every call may fail, be lost or answer late; all carry the cluster's
+//! view by sequencer epoch. Kafka's numbers do not appear: each front translates in its own
+//! `reply.rs`.
 
 mod admin;
 pub mod configs;

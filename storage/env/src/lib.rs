@@ -1,7 +1,8 @@
 //! The outside world behind seams: clock, randomness, shutdown, tasks, retry.
 //!
 //! Everything that a simulation must replay from a seed comes through here: no other crate reads a
-//! clock, draws a random number or starts a task. `Env` is handed down by value (it is cheap to clone).
+//! clock, draws a random number or starts a task. `Env` is handed down by value (it is cheap to
+//! clone).
 
 mod clock;
 mod group;

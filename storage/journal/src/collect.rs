@@ -1,8 +1,9 @@
-//! Deletes what a snapshot makes superfluous (J4, J7): entries below it, older snapshots, stray parts.
+//! Deletes what a snapshot makes superfluous (J4, J7): entries below it, older snapshots, stray
+//! parts.
 //!
 //! Called by the leader's loop behind each snapshot of its own; safe for anybody at any time. Never
-//! deleted: seals, places 0, anything at or above the snapshot's roll. Rolls go in ascending order and
-//! place 1 of each goes last, so its absence says that this roll and all below are done.
+//! deleted: seals, places 0, anything at or above the snapshot's roll. Rolls go in ascending order
+//! and place 1 of each goes last, so its absence says that this roll and all below are done.
 //! Cost: 1 LIST, per roll 2 GETs and its deletions (1 LIST more where a challenger ended it).
 
 #[cfg(test)]
@@ -44,8 +45,8 @@ impl From<ReadFailure> for CollectError {
     }
 }
 
-/// Collects below the snapshot of `done`, whose list is known to exist. `collected` is the first roll
-/// that is not known to be collected; returns the new one.
+/// Collects below the snapshot of `done`, whose list is known to exist. `collected` is the first
+/// roll that is not known to be collected; returns the new one.
 pub(crate) async fn collect(
     reader: &JournalReader,
     done: RollNumber,
@@ -61,8 +62,8 @@ pub(crate) async fn collect(
     Ok(done)
 }
 
-/// The lowest roll that still has its place 1: going down, since the rolls went up. As many steps as
-/// there is work, and one more.
+/// The lowest roll that still has its place 1: going down, since the rolls went up. As many steps
+/// as there is work, and one more.
 async fn first_uncollected(
     reader: &JournalReader,
     done: RollNumber,
@@ -143,8 +144,8 @@ async fn delete_void_entries(reader: &JournalReader, seal: PlaceId) -> Result<()
     Ok(())
 }
 
-/// J7: older lists go first, then parts whose list is gone, then parts that the newest does not list.
-/// What lies above the snapshot is being written by somebody and stays.
+/// J7: older lists go first, then parts whose list is gone, then parts that the newest does not
+/// list. What lies above the snapshot is being written by somebody and stays.
 async fn collect_snapshots(reader: &JournalReader, done: RollNumber) -> Result<(), CollectError> {
     let Some((write_id, _)) = reader.done(done).await? else {
         // A later snapshot exists, and its owner has collected: nothing is left to do here.

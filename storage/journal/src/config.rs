@@ -59,3 +59,30 @@ impl JournalConfig {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the program may start with `config`.
+    fn is_taken(config: JournalConfig) -> bool {
+        std::panic::catch_unwind(|| config.check()).is_ok()
+    }
+
+    #[test]
+    fn numbers_at_their_limits_are_taken_and_one_more_is_not() {
+        let with = |in_flight_max, roll_entries_max, roll_bytes_max| JournalConfig {
+            in_flight_max,
+            roll_entries_max,
+            roll_bytes_max,
+            ..JournalConfig::default()
+        };
+        let (places, entries, bytes) = (IN_FLIGHT_MAX, ROLL_ENTRIES_MAX, ROLL_BYTES_MAX);
+
+        assert!(is_taken(with(places, entries, bytes)));
+        assert!(!is_taken(with(places + 1, entries, bytes)));
+        assert!(!is_taken(with(places, entries + 1, bytes)));
+        assert!(!is_taken(with(places, entries, bytes + 1)));
+        assert!(!is_taken(with(0, entries, bytes)));
+    }
+}

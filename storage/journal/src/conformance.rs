@@ -1,7 +1,8 @@
 //! The contract of every [`JournalState`] (J6), as one check. Feature `test-util`.
 //!
-//! A leader applies commands as they come, a standby later, a cold reader from a snapshot on: all must
-//! come to the same state. A clock, a random number or an unordered map in `apply` is found here.
+//! A leader applies commands as they come, a standby later, a cold reader from a snapshot on: all
+//! must come to the same state. A clock, a random number or an unordered map in `apply` is found
+//! here.
 
 use bytes::Bytes;
 
@@ -21,8 +22,8 @@ pub enum ReplayDivergence {
     Refused(#[source] CommandError),
 }
 
-/// Applies `commands` straight, and again with a snapshot behind each of them in turn; all ways must
-/// end with the same snapshot. Work grows with the square of the number of commands.
+/// Applies `commands` straight, and again with a snapshot behind each of them in turn; all ways
+/// must end with the same snapshot. Work grows with the square of the number of commands.
 ///
 /// # Errors
 /// [`ReplayDivergence`]: the state is not fit for a journal.

@@ -1,6 +1,7 @@
 //! Why an operation of the journal failed: one enum per operation.
 //!
-//! Unknown outcomes stay unknown: no error of a deposed or failed journal says that a command failed.
+//! Unknown outcomes stay unknown: no error of a deposed or failed journal says that a command
+//! failed.
 
 use bytes::Bytes;
 use esker_chain::SettleError;

@@ -1,4 +1,5 @@
-//! What the unit tests of the journal stand on: a state that is a list, and a world with one bucket.
+//! What the unit tests of the journal stand on: a state that is a list, and a world with one
+//! bucket.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

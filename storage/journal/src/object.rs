@@ -1,7 +1,8 @@
 //! The bytes of the journal's objects: a 64-byte header, a version, then the fields of the kind.
 //!
 //! Decoders take foreign bytes: they never panic, allocate no more than a small multiple of what is
-//! there, and refuse other clusters, other versions and bytes left over. Source: docs/formats/journal.md.
+//! there, and refuse other clusters, other versions and bytes left over. Source:
+//! docs/formats/journal.md.
 
 mod entry;
 mod opening;

@@ -126,8 +126,8 @@ impl<S: JournalState> Follower<S> {
         self.drop_state(roll.after(), Climb::TooOld)
     }
 
-    /// Up, roll by roll: a list of parts goes only after a later one exists, so what was missed here
-    /// is met higher up.
+    /// Up, roll by roll: a list of parts goes only after a later one exists, so what was missed
+    /// here is met higher up.
     async fn climb(&mut self, from: RollNumber, why: Climb) -> Result<Progress, ReplayError> {
         if let Some(snapshot) = read_snapshot(&self.reader, from).await? {
             let roll = from;

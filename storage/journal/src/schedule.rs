@@ -1,7 +1,8 @@
 //! When a snapshot is due: when the entries since the last one outgrow it (J7). Pure.
 //!
-//! Entries are weighed, since a small one costs a GET at replay as a large one does. So a cold replay
-//! is bounded by the larger of the state and a fixed weight, and snapshots cost no more than entries.
+//! Entries are weighed, since a small one costs a GET at replay as a large one does. So a cold
+//! replay is bounded by the larger of the state and a fixed weight, and snapshots cost no more than
+//! entries.
 
 use crate::config::JournalConfig;
 

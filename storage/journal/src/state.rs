@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-/// Why bytes of the journal mean nothing to the state: stop, a newer Esker wrote them or they rotted.
+/// Why bytes of the journal mean nothing to the state: stop, a newer Esker wrote them or they
+/// rotted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A version of a command or snapshot part that this build does not know.
@@ -30,7 +31,8 @@ pub trait JournalState: Sized + Send + 'static {
     /// taken) is an outcome, not an error.
     ///
     /// # Errors
-    /// [`CommandError`]: the bytes are no command of this build; the state must not be used further.
+    /// [`CommandError`]: the bytes are no command of this build; the state must not be used
+    /// further.
     fn apply(&mut self, command: &Bytes) -> Result<Self::Outcome, CommandError>;
 
     /// The whole state, in parts of at most

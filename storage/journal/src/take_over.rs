@@ -1,8 +1,8 @@
 //! Becoming the leader: a seal that fences, and a head that proves the seal.
 //!
 //! The seal stops the old owner, but only our head of the next roll shows that the seal stands on a
-//! real end: before it no entry, no snapshot, no answer, which is why a [`Leadership`] is made of it
-//! alone. Cost: 2 PUTs in sequence behind the GETs of `catch_up`.
+//! real end: before it no entry, no snapshot, no answer, which is why a [`Leadership`] is made of
+//! it alone. Cost: 2 PUTs in sequence behind the GETs of `catch_up`.
 
 #[cfg(test)]
 mod tests;

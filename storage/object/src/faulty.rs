@@ -1,8 +1,9 @@
 //! A bucket whose faults are scripted, for tests of everything above. Feature `test-util`.
 //!
 //! A rule picks requests by operation, key class, key text and count, and says what happens to
-//! them; the first rule that matches acts. Fail before, fail after (done, reply lost), hang, hold (done
-//! later, when the test says so), slow, conflict, false exists, missing, flip, truncate, gate.
+//! them; the first rule that matches acts. Fail before, fail after (done, reply lost), hang, hold
+//! (done later, when the test says so), slow, conflict, false exists, missing, flip, truncate,
+//! gate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,4 @@
 //! Limits of record batches and of the records inside. Each has a test that goes one past it.
-//!
-//! Source: reliability.md section 7.
 
 /// Records of one batch.
 pub const RECORDS_PER_BATCH_MAX: u32 = 1_000_000;

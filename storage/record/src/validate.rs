@@ -1,7 +1,7 @@
 //! What a produced batch must be before it is admitted: one whole batch, sound, allowed.
 //!
 //! Called by ingest for every batch, so the usual path reads 61 bytes and one checksum and looks
-//! at no record. Source: kafka.md sections 3 and 4.5, Kafka's LogValidator.
+//! at no record. Source: Kafka's LogValidator.
 
 use bytes::{Bytes, BytesMut};
 use esker_types::Timestamp;

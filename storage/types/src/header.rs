@@ -1,4 +1,5 @@
-//! The first 64 bytes of every object Esker writes (but `cluster.json`): what it is, whose, which write.
+//! The first 64 bytes of every object Esker writes (but `cluster.json`): what it is, whose, which
+//! write.
 //!
 //! Two writes of one key are told apart by these bytes alone: "who is there" after a refused create
 //! is one ranged read. Format page: docs/formats/object-header.md.
@@ -213,6 +214,14 @@ mod tests {
             ObjectHeader::decode(&bytes),
             Err(HeaderError::Version { version: 2 })
         );
+    }
+
+    #[test]
+    fn a_changed_field_fails_the_checksum() {
+        let mut bytes = header().encode();
+        bytes[8] ^= 1;
+
+        assert_eq!(ObjectHeader::decode(&bytes), Err(HeaderError::Checksum));
     }
 
     #[test]

@@ -44,7 +44,8 @@ macro_rules! id16 {
                 if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                     return Err(wrong);
                 }
-                u128::from_str_radix(text, 16).map(|value| Self(value.to_be_bytes())).map_err(|_| wrong)
+                let value = u128::from_str_radix(text, 16).map_err(|_| wrong)?;
+                Ok(Self(value.to_be_bytes()))
             }
         }
 

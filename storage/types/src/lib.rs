@@ -1,4 +1,5 @@
-//! The words of the project as types: ids, offsets, epochs, positions, byte ranges, the object header.
+//! The words of the project as types: ids, offsets, epochs, positions, byte ranges, the object
+//! header.
 //!
 //! Used by every crate, uses none. Newtypes with checked arithmetic, so that two numbers with
 //! different meaning cannot change places. No I/O, no clock.

@@ -1,5 +1,5 @@
-//! Objects of the journal, as they come and with the header made to fit: no panic, memory bounded by
-//! the input.
+//! Objects of the journal, as they come and with the header made to fit: no panic, memory bounded
+//! by the input.
 #![no_main]
 
 use bytes::Bytes;

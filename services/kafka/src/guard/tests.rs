@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use super::*;
-use crate::request::{Request, decode_frame, request_header_version};
+use crate::request::{DecodeError, Request, decode_frame, request_header_version};
 
 const CORPUS: &str = include_str!("../../tests/frames.hex");
 /// What Apache Kafka's own tools sent to a broker.
@@ -290,6 +290,21 @@ fn null_bad_text_and_wrong_tags_are_refused_by_name() {
         guard_frame(&negative),
         Err(GuardError::Negative { field: "Groups" })
     );
+}
+
+#[test]
+fn a_length_beyond_32_bits_is_refused() {
+    let head = [0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0];
+    let frame = [&head[..], &[0xff, 0xff, 0xff, 0xff, 0x1f]].concat();
+
+    let guarded = guard_frame(&frame);
+    let decoded = decode_frame(Bytes::from(frame));
+
+    assert_eq!(guarded, Err(GuardError::Varint { field: "Topics" }));
+    assert!(matches!(
+        decoded,
+        Err(DecodeError::Guard(GuardError::Varint { .. }))
+    ));
 }
 
 #[test]

@@ -129,6 +129,23 @@ fn cut_bytes_and_each_flipped_bit_are_refused() {
 }
 
 #[test]
+fn a_length_or_body_that_the_header_does_not_know_is_told_apart() {
+    let [(_, object), ..] = samples();
+    let bytes = encode(&object);
+    let longer = Bytes::from([bytes.as_ref(), &[0]].concat());
+    let mut damaged = bytes.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+
+    let length = DecodeError::Length {
+        object_bytes: byte_count(&longer),
+        header_bytes: byte_count(&bytes),
+    };
+    assert_eq!(decode(CLUSTER, &longer), Err(length));
+    let outcome = decode(CLUSTER, &Bytes::from(damaged));
+    assert_eq!(outcome, Err(DecodeError::Checksum));
+}
+
+#[test]
 fn another_clusters_objects_are_refused_by_name() {
     let other = ClusterId::from_bytes([9; 16]);
     for (_, object) in samples() {

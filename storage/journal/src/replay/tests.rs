@@ -274,8 +274,8 @@ async fn a_missing_place_older_than_the_verdict_proves_nothing() {
     assert_eq!(world.faulty.struck(), 2);
 }
 
-/// Roll 2 was followed up to `f`. Then `g` and `h` came, roll 3 began, all is collected, and a stale
-/// challenger has put its seal on the collected place of `g`.
+/// Roll 2 was followed up to `f`. Then `g` and `h` came, roll 3 began, all is collected, and a
+/// stale challenger has put its seal on the collected place of `g`.
 async fn world_with_a_stray_seal() -> (World, Follower<Log>) {
     let world = world_of_three_rolls().await;
     let follower = world.open("old").await;

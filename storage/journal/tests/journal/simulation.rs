@@ -1,6 +1,7 @@
 //! Several processes over one bucket, each with faults of its own: they append, hang, are deposed,
-//! take over, roll, snapshot and collect, from a seed. Checked after every step: every command told as
-//! durable is in the state of every later leader, once and in order, and nothing else is below it.
+//! take over, roll, snapshot and collect, from a seed. Checked after every step: every command told
+//! as durable is in the state of every later leader, once and in order, and nothing else is below
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -30,7 +30,8 @@ pub(super) fn error_variants(tree: &Tree) -> Vec<Finding> {
     let named = named_in_tests(tree);
     let mut found = Vec::new();
     for source in tree.product() {
-        for at in source.find_production("enum ") {
+        // A private error is a step inside one file; its callers see another.
+        for at in source.find_production("enum ").filter(|at| is_public(source, *at)) {
             let rest = source.code.get(at + "enum ".len()..).unwrap_or_default();
             let name = words(rest).next().map_or("", |(_, name)| name);
             if !name.ends_with("Error") {
@@ -47,6 +48,12 @@ pub(super) fn error_variants(tree: &Tree) -> Vec<Finding> {
         }
     }
     found
+}
+
+fn is_public(source: &Source, at: usize) -> bool {
+    let before = source.code.get(..at).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    line.contains("pub")
 }
 
 /// Pairs `A::B` in test code.
@@ -155,9 +162,9 @@ mod tests {
 
     #[test]
     fn other_enums_are_left_alone() {
-        passes(
-            error_variants,
-            &[("storage/x/src/a.rs", "enum Kind { Full, Gone }")],
-        );
+        let file = "storage/x/src/a.rs";
+
+        passes(error_variants, &[(file, "pub enum Kind { Full, Gone }")]);
+        passes(error_variants, &[(file, "enum StepError { Full, Gone }")]);
     }
 }
