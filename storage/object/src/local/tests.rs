@@ -240,3 +240,13 @@ async fn a_full_disk_refuses_a_put_and_leaves_nothing() {
     assert!(matches!(small, PutOutcome::Created));
     assert_eq!(head.unwrap(), None);
 }
+
+#[test]
+fn a_full_disk_is_named_as_such_at_the_start() {
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+
+    let refused = LocalOpenError::from_io(Path::new("data"), full);
+
+    assert!(matches!(refused, LocalOpenError::Full { .. }));
+    assert!(refused.to_string().contains("data is full"));
+}
