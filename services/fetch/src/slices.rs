@@ -1,6 +1,8 @@
 //! Bytes that lie in several shared slices, read as if they were one. Nothing is copied but headers
 //! that straddle two slices.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// Slices, one behind the other.
@@ -33,8 +35,12 @@ impl Slices {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// The pieces of `[start, end)`, each within one slice; nothing beyond the last byte.
-    pub(crate) fn pieces(&self, start: usize, end: usize) -> impl Iterator<Item = Bytes> + '_ {
+    /// The parts that `[start, end)` touches, and what of each; nothing beyond the last byte.
+    fn touched(
+        &self,
+        start: usize,
+        end: usize,
+    ) -> impl Iterator<Item = (&Bytes, Range<usize>)> + '_ {
         let first = self.ends.partition_point(|part_end| *part_end <= start);
         let parts = self.parts.iter().zip(&self.ends).skip(first);
         parts
@@ -42,9 +48,21 @@ impl Slices {
                 let part_start = part_end - part.len();
                 let from = start.clamp(part_start, *part_end) - part_start;
                 let to = end.clamp(part_start, *part_end) - part_start;
-                part.slice(from..to.max(from))
+                (part, from..to.max(from))
             })
-            .take_while(|piece| !piece.is_empty())
+            .take_while(|(_, range)| !range.is_empty())
+    }
+
+    /// The pieces of `[start, end)`, each within one slice; nothing beyond the last byte.
+    pub(crate) fn pieces(&self, start: usize, end: usize) -> impl Iterator<Item = Bytes> + '_ {
+        let touched = self.touched(start, end);
+        touched.map(|(part, range)| part.slice(range))
+    }
+
+    /// The same, borrowed.
+    fn chunks(&self, start: usize, end: usize) -> impl Iterator<Item = &[u8]> + '_ {
+        let touched = self.touched(start, end);
+        touched.filter_map(|(part, range)| part.get(range))
     }
 
     /// `N` bytes from `start`; `None` when fewer are there.
@@ -52,9 +70,9 @@ impl Slices {
         let end = start.checked_add(N).filter(|end| *end <= self.len())?;
         let mut array = [0; N];
         let mut rest = array.as_mut_slice();
-        for piece in self.pieces(start, end) {
-            let (front, behind) = rest.split_at_mut_checked(piece.len())?;
-            front.copy_from_slice(&piece);
+        for chunk in self.chunks(start, end) {
+            let (front, behind) = rest.split_at_mut_checked(chunk.len())?;
+            front.copy_from_slice(chunk);
             rest = behind;
         }
         Some(array)
@@ -79,8 +97,8 @@ impl Slices {
 
     /// CRC-32C of `[start, end)`.
     pub(crate) fn crc(&self, start: usize, end: usize) -> u32 {
-        let pieces = self.pieces(start, end);
-        pieces.fold(0, |crc, piece| crc32c::crc32c_append(crc, &piece))
+        let chunks = self.chunks(start, end);
+        chunks.fold(0, crc32c::crc32c_append)
     }
 }
 

@@ -7,6 +7,7 @@ use esker_fetch::FetchConfig;
 use esker_fetch::limits::{LOOKUP_EXTENTS, LOOKUPS_PARALLEL};
 use esker_kafka::{KafkaError, Reply};
 use esker_metadata_api::{FeedUpdate, LogIndexError, MetadataError, PartitionAdvance};
+use esker_object::{Fault, FaultRule, Gate, Operation};
 use esker_types::{Offset, TopicPartition};
 
 use crate::world::{
@@ -109,6 +110,30 @@ async fn the_high_watermark_never_falls_whoever_tells_it() {
         "a look-up that a deposed leader answers"
     );
     assert_eq!(offsets_of(&world.fetch_one(0, 0).await.records).len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_shows_no_lower_high_watermark_than_a_quick_one_before_it() {
+    let mut world = World::new().await;
+    let placed = [(at(0), offset(0), plain(5, 10))];
+    world.write(Write::Elsewhere, &placed).await;
+    let gate = Gate::new();
+    let slow = FaultRule::new(Fault::GateBefore(gate.clone()));
+    world.bucket.add(slow.on(Operation::Get));
+    let mut slow = world.fetch.fetch(world.context(12), request(&[(0, 0)]));
+    assert!(futures::poll!(&mut slow).is_pending());
+
+    let placed = [(at(0), offset(5), plain(3, 10))];
+    world.write(Write::Here, &placed).await;
+    let quick = world.fetch_one(0, 8).await;
+    gate.open();
+    let Reply::Fetch(slow) = slow.await else {
+        panic!("a fetch is answered with a fetch reply");
+    };
+
+    assert_eq!(quick.high_watermark, 8);
+    assert_eq!(only(&slow).high_watermark, 8, "CP6");
+    assert_eq!(offsets_of(&only(&slow).records), [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,6 +116,78 @@ async fn one_read_waits_for_a_bounded_number_of_blocks() {
     assert_eq!(read.await.unwrap().len(), READ_BLOCKS_PARALLEL + 1);
 }
 
+/// The byte at a place of object `number`.
+fn byte_at(number: u64, at: u64) -> u8 {
+    u8::try_from((at / 7 + number * 31) % 251).unwrap()
+}
+
+/// Reads random ranges of random objects; every fourth one is given up at once.
+async fn read_at_random(cache: Arc<dyn SegmentCache>, rng: esker_env::Rng, objects: u64) {
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let number = rng.below(objects);
+        let segment = SegmentId {
+            index: ChainIndex::new(number),
+            ..segment()
+        };
+        let start = rng.below(2_500_000);
+        let range = ByteRange::new(start, start + 1 + rng.below(2_500_000 - start)).unwrap();
+        let heat = [Heat::Hot, Heat::Cold][usize::from(rng.below(2) == 0)];
+        let mut read = cache.read(segment, range, heat);
+        if rng.below(4) == 0 {
+            let _ = futures::poll!(&mut read);
+            cache.forget(segment, range);
+            continue;
+        }
+        let slices = read.await.unwrap();
+        let found = slices.concat();
+        assert_eq!(u64::try_from(found.len()), Ok(range.byte_count()));
+        for step in [0, found.len() / 2, found.len() - 1] {
+            let at = range.start() + u64::try_from(step).unwrap();
+            assert_eq!(found[step], byte_at(number, at));
+        }
+        held.push(slices);
+        if held.len() > 2 {
+            held.clear();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_on_many_threads_get_their_bytes_and_give_all_memory_back() {
+    let bucket = MemoryBucket::new();
+    for number in 0..12_u64 {
+        let segment = SegmentId {
+            index: ChainIndex::new(number),
+            ..segment()
+        };
+        let key = ObjectKey::session_place(ClusterId::from_bytes([2; 16]), segment);
+        let object: Bytes = (0..2_500_000).map(|at| byte_at(number, at)).collect();
+        let _ = bucket.put_if_absent(&key, object).await;
+    }
+    let config = CacheConfig {
+        cached_bytes: 8 * u64::from(BLOCK_BYTES),
+        held_bytes: 200 * u64::from(BLOCK_BYTES),
+        ..CacheConfig::default()
+    };
+    let cluster = ClusterId::from_bytes([2; 16]);
+    let cache = BlockCache::new(Arc::new(bucket), cluster, Env::system(), config);
+    let rng = esker_env::Rng::from_seed(7);
+    let mut readers = esker_env::TaskGroup::new("readers");
+
+    for reader in 0..16 {
+        let rng = rng.stream(&format!("reader {reader}"));
+        readers.spawn(read_at_random(Arc::new(cache.clone()), rng, 12));
+    }
+    readers.join_all().await.unwrap();
+
+    let stats = cache.stats();
+    assert_eq!(stats.memory_bytes, stats.cached_bytes);
+    assert!(stats.cached_bytes <= config.cached_bytes);
+    assert_eq!((stats.loads_in_flight, stats.overloads), (0, 0));
+    assert_eq!((stats.hot_load_bytes, stats.cold_load_bytes), (0, 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
