@@ -223,7 +223,9 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
         endpoint: reader.optional(
             name::S3_ENDPOINT,
             "a URL is wanted, such as http://127.0.0.1:9000",
-            |text| (text.starts_with("http://") || text.starts_with("https://")).then(|| text.into()),
+            |text| {
+                (text.starts_with("http://") || text.starts_with("https://")).then(|| text.into())
+            },
         ),
         region: reader.text(name::S3_REGION),
         path_style: reader.switch(name::S3_PATH_STYLE),
@@ -231,6 +233,23 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
         secret_access_key: reader.text(name::S3_SECRET_ACCESS_KEY).map(Secret),
         session_token: reader.text(name::S3_SESSION_TOKEN).map(Secret),
     }
+}
+
+fn read_store(reader: &mut Reader<'_>) -> StoreUrl {
+    let wanted = "file:///dir, s3://bucket/prefix or memory: is wanted";
+    let store = reader.optional(name::STORE, wanted, parse_store);
+    store.unwrap_or(StoreUrl::Memory)
+}
+
+fn read_advertised(reader: &mut Reader<'_>, setting: &'static str) -> Option<Advertised> {
+    let wanted = "host:port is wanted, such as kafka.example.com:9092";
+    reader.optional(setting, wanted, parse_advertised)
+}
+
+fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
+    let wanted = "text, json or auto is wanted";
+    let format = reader.optional(name::LOG_FORMAT, wanted, parse_log_format);
+    format.unwrap_or(LogFormat::Auto)
 }
 
 impl ServeConfig {
@@ -258,13 +277,7 @@ impl ServeConfig {
             parse_roles,
         );
         let config = Self {
-            store: reading
-                .optional(
-                    name::STORE,
-                    "file:///dir, s3://bucket/prefix or memory: is wanted",
-                    parse_store,
-                )
-                .unwrap_or(StoreUrl::Memory),
+            store: read_store(reading),
             s3: read_s3(reading),
             cluster_id: reading.optional(name::CLUSTER_ID, "32 hex digits are wanted", |text| {
                 ClusterId::from_hex(text).ok()
@@ -272,16 +285,8 @@ impl ServeConfig {
             node_id: reading.number(name::NODE_ID, "0 to 2147483647 is wanted", 0..=i32::MAX, 1),
             kafka_listen: reading.address(name::KAFKA_LISTEN),
             http_listen: reading.address(name::HTTP_LISTEN),
-            advertise: reading.optional(
-                name::ADVERTISE,
-                "host:port is wanted, such as kafka.example.com:9092",
-                parse_advertised,
-            ),
-            http_advertise: reading.optional(
-                name::HTTP_ADVERTISE,
-                "host:port is wanted, such as esker-0.esker:8080",
-                parse_advertised,
-            ),
+            advertise: read_advertised(reading, name::ADVERTISE),
+            http_advertise: read_advertised(reading, name::HTTP_ADVERTISE),
             linger: reading.millis(name::LINGER_MS),
             segment_bytes: reading.number(
                 name::SEGMENT_BYTES,
@@ -318,13 +323,7 @@ impl ServeConfig {
             checkpoint_interval: reading.millis(name::CHECKPOINT_INTERVAL_MS),
             stall_deadline: reading.millis(name::STALL_DEADLINE_MS),
             drain_timeout: reading.millis(name::DRAIN_TIMEOUT_MS),
-            log_format: reading
-                .optional(
-                    name::LOG_FORMAT,
-                    "text, json or auto is wanted",
-                    parse_log_format,
-                )
-                .unwrap_or(LogFormat::Auto),
+            log_format: read_log_format(reading),
             log_level: reading.text(name::LOG_LEVEL).unwrap_or_default(),
         };
         if reader.mistakes.is_empty() {

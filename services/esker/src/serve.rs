@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
-use esker_metadata::{MetadataFailure, MetadataStatus};
+use esker_kafka::Listener;
+use esker_metadata::{MetadataFailure, MetadataService, MetadataStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -35,6 +36,59 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
     })
 }
 
+/// A process at work.
+struct Running {
+    metadata: MetadataService,
+    /// The metadata service: stopped last.
+    service: TaskGroup,
+    /// Listeners, ingest, fetch: stopped first.
+    fronts: TaskGroup,
+    kafka: Option<Listener>,
+    ended: mpsc::Receiver<Early>,
+}
+
+impl Running {
+    fn start(process: Process, stops: &Stops, metadata_stop: Shutdown) -> Self {
+        let Process {
+            metadata,
+            metadata_task,
+            ingest_task,
+            fetch_task,
+            kafka,
+            http,
+        } = process;
+        let (early, ended) = mpsc::channel(2);
+        let mut service = TaskGroup::new("metadata");
+        let heard = early.clone();
+        service.spawn(async move {
+            let outcome = metadata_task.run(metadata_stop).await;
+            // Nobody hears it once the process is stopping.
+            let _ = heard.send(Early::Metadata(outcome)).await;
+        });
+        let mut fronts = TaskGroup::new("fronts");
+        fronts.spawn(async move {
+            let outcome = ingest_task.run().await;
+            let _ = early.send(Early::Ingest(outcome)).await;
+        });
+        fronts.spawn(fetch_task.run());
+        fronts.spawn(http.run(stops.edges.clone()));
+        Self {
+            metadata,
+            service,
+            fronts,
+            kafka: Some(kafka),
+            ended,
+        }
+    }
+
+    /// Connections wait in the kernel until there is a leader to serve them.
+    fn open_kafka(&mut self, stop: Shutdown) {
+        if let Some(kafka) = self.kafka.take() {
+            self.fronts.spawn(kafka.run(stop));
+        }
+    }
+}
+
 /// Runs the process until it is asked to stop, or until it must not go on.
 ///
 /// # Errors
@@ -53,51 +107,26 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     let (stop_metadata, metadata_stop) = Shutdown::new();
     let stops = Stops { edges };
     let process = build(config, store, env.clone(), &stops).await?;
-    let Process {
-        metadata,
-        metadata_task,
-        ingest_task,
-        fetch_task,
-        kafka,
-        http,
-    } = process;
-    let (kafka_address, http_address) = (kafka.local_address(), http.address());
-    let (early, mut ended) = mpsc::channel(2);
-    let mut service = TaskGroup::new("metadata");
-    let heard = early.clone();
-    service.spawn(async move {
-        let outcome = metadata_task.run(metadata_stop).await;
-        // Nobody hears it once the process is stopping.
-        let _ = heard.send(Early::Metadata(outcome)).await;
-    });
-    let mut fronts = TaskGroup::new("fronts");
-    let heard = early;
-    fronts.spawn(async move {
-        let outcome = ingest_task.run().await;
-        let _ = heard.send(Early::Ingest(outcome)).await;
-    });
-    fronts.spawn(fetch_task.run());
-    fronts.spawn(http.run(stops.edges.clone()));
-    let leading = metadata.status_becomes(MetadataStatus::is_leading);
-    let kafka_stop = stops.edges.clone();
+    let addresses = (process.kafka.local_address(), process.http.address());
+    let mut running = Running::start(process, &stops, metadata_stop);
     let reason = tokio::select! {
         biased;
         reason = &mut stop => Ok(reason),
-        Some(early) = ended.recv() => Err(early),
-        () = leading => {
+        Some(early) = running.ended.recv() => Err(early),
+        () = running.metadata.status_becomes(MetadataStatus::is_leading) => {
             tracing::info!(
                 cluster = %cluster,
-                kafka = %kafka_address,
-                http = %http_address,
+                kafka = %addresses.0,
+                http = %addresses.1,
                 millis = u64::try_from(env.clock.now().since(started).as_millis())
                     .unwrap_or(u64::MAX),
                 "ready"
             );
-            fronts.spawn(kafka.run(kafka_stop));
+            running.open_kafka(stops.edges.clone());
             tokio::select! {
                 biased;
                 reason = &mut stop => Ok(reason),
-                Some(early) = ended.recv() => Err(early),
+                Some(early) = running.ended.recv() => Err(early),
             }
         }
     };
@@ -108,9 +137,9 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     tracing::info!(reason, "stopping");
     stop_edges.request();
     let limit = config.drain_timeout.saturating_add(Duration::from_secs(5));
-    let drained = esker_env::timeout(env.clock.as_ref(), limit, fronts.join_all()).await;
+    let drained = esker_env::timeout(env.clock.as_ref(), limit, running.fronts.join_all()).await;
     stop_metadata.request();
-    let settled = esker_env::timeout(env.clock.as_ref(), limit, service.join_all()).await;
+    let settled = esker_env::timeout(env.clock.as_ref(), limit, running.service.join_all()).await;
     match (drained, settled) {
         (Ok(Ok(())), Ok(Ok(()))) => tracing::info!("stopped"),
         outcome => tracing::warn!(?outcome, "stopped, not all in time"),

@@ -39,7 +39,7 @@ fn settings_of(command: Command) -> Command {
 fn command() -> Command {
     let serve = Command::new("serve").about("Run Esker: all roles on one bucket");
     let config = Command::new("config")
-        .about("Print the settings that `esker serve` would use, with their origins, and check them");
+        .about("Print and check the settings that `esker serve` would use, with their origins");
     let root = Command::new("esker")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A Kafka-compatible log whose only state is a bucket")
@@ -61,7 +61,10 @@ fn variable(name: &str) -> Option<String> {
 fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
     let given = |name: &str| matches.get_one::<String>(name).cloned();
     let row = |name: &'static str| Some((name.to_owned(), given(name)?));
-    SETTINGS.iter().filter_map(|setting| row(setting.name)).collect()
+    SETTINGS
+        .iter()
+        .filter_map(|setting| row(setting.name))
+        .collect()
 }
 
 fn chosen(
@@ -183,7 +186,9 @@ mod tests {
         let serve = serve.find_subcommand("serve").unwrap();
 
         for setting in SETTINGS {
-            let argument = serve.get_arguments().find(|row| row.get_id() == setting.name);
+            let argument = serve
+                .get_arguments()
+                .find(|row| row.get_id() == setting.name);
             assert!(argument.is_some(), "{}", setting.name);
         }
     }

@@ -58,10 +58,8 @@ impl MetadataMetrics {
         set(&self.recovered_segments, segments);
     }
 
-    /// All figures in Prometheus' text format.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let rows = [
+    fn rows(&self) -> [(&'static str, &'static str, &'static str, &AtomicU64); 10] {
+        [
             (
                 EPOCH,
                 "gauge",
@@ -117,9 +115,14 @@ impl MetadataMetrics {
                 &self.refusals,
             ),
             (TOPICS, "gauge", "Topics.", &self.topics),
-        ];
+        ]
+    }
+
+    /// All figures in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
         let mut text = String::new();
-        for (name, kind, help, value) in rows {
+        for (name, kind, help, value) in self.rows() {
             let value = value.load(Ordering::Relaxed);
             // Writing to a string cannot fail.
             let _ = write!(

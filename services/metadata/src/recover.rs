@@ -1,7 +1,7 @@
-//! Take-over, steps 2 to 5 of the commit protocol: read and seal the chains of every session that is
-//! not fully in the index, rebuild the sequencer, make the ends durable. Only then serve (CP11).
+//! Take-over, steps 2 to 5 of the commit protocol: read and seal the chains of every session that
+//! is not fully in the index, rebuild the sequencer, make the ends durable. Only then serve (CP11).
 //!
-//! Cost: one GET per segment behind the checkpoint, read ahead in parallel, and one PUT per session.
+//! Cost: one GET per segment behind the checkpoint, read ahead in parallel, one PUT per session.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::leader::{Leader, LeaderEnd, LeaderParts};
 use crate::limits::CHAIN_WORK_MAX;
 use crate::state::DurableState;
 
-/// A chain that cannot be read now is tried again for about two minutes before the process gives up.
+/// A chain that cannot be read now is tried again for about two minutes, then the process ends.
 const RETRY: RetryPolicy = RetryPolicy {
     delay_first: Duration::from_millis(200),
     delay_max: Duration::from_secs(10),

@@ -252,10 +252,33 @@ impl IndexFeed for LocalFeed {
 #[cfg(test)]
 mod tests {
     use esker_journal::OwnerId;
+    use esker_metadata_api::limits::FEED_UPDATES_MAX;
     use esker_types::SequencerEpoch;
 
     use super::*;
     use crate::limits::REQUESTS_WAITING_MAX;
+
+    #[tokio::test]
+    async fn a_follower_that_lies_too_far_behind_is_told_to_look_up_afresh() {
+        let (sender, updates) = broadcast::channel(FEED_UPDATES_MAX);
+        let topics: Arc<TopicTable> = Arc::default();
+        let mut feed = LocalFeed::new(FeedStart {
+            topics: Arc::clone(&topics),
+            updates,
+        });
+        for _ in 0..=FEED_UPDATES_MAX {
+            let _ = sender.send(FeedUpdate::Topics(Arc::clone(&topics)));
+        }
+
+        let first = feed.next().await;
+        let second = feed.next().await;
+        let third = feed.next().await;
+        drop(sender);
+
+        assert!(matches!(first, Some(FeedUpdate::Topics(_))));
+        assert!(matches!(second, Some(FeedUpdate::Resync)));
+        assert!(matches!(third, Some(FeedUpdate::Topics(_))));
+    }
 
     #[tokio::test]
     async fn one_request_past_the_queue_is_refused_and_nothing_is_asked_without_a_leader() {

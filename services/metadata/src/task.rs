@@ -1,7 +1,7 @@
 //! The life of the metadata service in one process: follow, take over, recover, lead, end.
 //!
 //! A process leads at most once: deposed, failed or stopped, it ends, and a new start follows anew.
-//! When a standby takes over is liveness only (J: any number may challenge); safety is the journal's.
+//! When a standby takes over is liveness only: any number may challenge, safety is the journal's.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,19 +1,25 @@
 //! Claims about the metadata service as its callers see it, over a faulty bucket.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(clippy::panic, reason = "a test that cannot go on must fail")]
+
 mod world;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use esker_metadata::limits::{CHAIN_WORK_MAX, FOLLOWERS_MAX, QUESTIONS_WAITING_MAX};
-use esker_metadata::{MetadataFailure, MetadataStatus};
+use esker_metadata::limits::{
+    CHAIN_WORK_MAX, COMMANDS_WAITING_MAX, FOLLOWERS_MAX, QUESTIONS_WAITING_MAX, UNDECIDED_WAIT_MAX,
+};
+use esker_metadata::{MetadataFailure, MetadataStatus, RecoveryError};
+use esker_metadata_api::limits::LOOKUP_EXTENTS_MAX;
 use esker_metadata_api::{
     Admin as _, BatchVerdict, CommitOffsets, CommittedOffset, CreateTopicError, FeedUpdate,
     FetchOffsets, GroupReply, GroupRequest, ListedOffset, LogIndex as _, LogIndexError,
     MetadataError, OffsetPartition, OffsetQuery, ProduceRefusal, ProducerSpan, ReserveError,
     Sequencer as _, TopicRef,
 };
-use esker_object::{Fault, FaultRule, Gate, KeyClass, Operation};
+use esker_object::{Bucket as _, Fault, FaultRule, Gate, KeyClass, ObjectKey, Operation};
 use esker_types::{
     ChainIndex, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
@@ -150,9 +156,103 @@ async fn latest_says_not_decided_while_the_store_is_silent() {
     let silent = FaultRule::new(Fault::HangBefore).class(KeyClass::Session);
     world.faulty.add(silent);
 
+    let asked_at = world.env.clock.now();
     let answer = latest(&process, at).await;
+    let waited = world.env.clock.now().since(asked_at);
 
     assert_eq!(answer, Err(LogIndexError::NotDecided));
+    assert!(waited >= UNDECIDED_WAIT_MAX && waited < UNDECIDED_WAIT_MAX * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_while_as_many_commands_wait_as_allowed() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let gate = Gate::new();
+    let held = FaultRule::new(Fault::GateBefore(gate.clone())).class(KeyClass::Journal);
+    world.faulty.add(held.on(Operation::Put));
+    let unknown = TopicRef::Id(TopicId::from_bytes([9; 16]));
+
+    let deletions =
+        (0..3 * COMMANDS_WAITING_MAX).map(|_| process.service.delete_topic(unknown.clone()));
+    let mut deletions = futures::future::join_all(deletions).boxed();
+    assert!((&mut deletions).now_or_never().is_none());
+    gate.arrived(1).await;
+    world.env.clock.sleep(Duration::from_secs(1)).await;
+    let mut looked_up = process.service.look_up(at, Offset::ZERO, 1);
+    world.env.clock.sleep(Duration::from_secs(1)).await;
+    let held_back = (&mut looked_up).now_or_never().is_none();
+    gate.open();
+
+    assert!(held_back, "no further request is taken in");
+    assert!(looked_up.await.is_ok());
+    assert_eq!(deletions.await.len(), 3 * COMMANDS_WAITING_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_returns_no_more_extents_than_allowed() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    for _ in 0..=LOOKUP_EXTENTS_MAX {
+        let reserved = pod.reserve(&process, at, &batch(&["a"])).await;
+        pod.write(&process, &reserved).await;
+    }
+
+    let slice = process
+        .service
+        .look_up(at, Offset::ZERO, usize::MAX)
+        .await
+        .unwrap();
+
+    assert_eq!(slice.extents.len(), LOOKUP_EXTENTS_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_missing_below_a_durable_end_stops_the_next_start() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let first = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.write(&process, &first).await;
+    let second = pod.reserve(&process, at, &batch(&["b"])).await;
+    pod.write(&process, &second).await;
+    let session = pod.registered.session;
+    process.service.end_session(session).await.unwrap();
+    process.kill().await;
+    let key = ObjectKey::session_place(world::CLUSTER, first.segment);
+    world.faulty.delete(&key).await.unwrap();
+
+    let ended = world.spawn().task.await.unwrap();
+
+    let walk = |failure: &MetadataFailure| {
+        matches!(failure, MetadataFailure::Recovery(RecoveryError::Walk(_)))
+    };
+    assert!(ended.as_ref().is_err_and(walk), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn chains_that_hold_one_offset_twice_stop_the_next_start() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let first = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.write(&process, &first).await;
+    let mut other = process.register(None).await;
+    let planted = other.place(at, &batch(&["b"]), first.base_offset);
+    other.upload(&process, &planted).await;
+    process.kill().await;
+
+    let ended = world.spawn().task.await.unwrap();
+
+    let chains = |failure: &MetadataFailure| {
+        matches!(failure, MetadataFailure::Recovery(RecoveryError::Chains(_)))
+    };
+    assert!(ended.as_ref().is_err_and(chains), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

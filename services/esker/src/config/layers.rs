@@ -53,7 +53,10 @@ pub(crate) enum FileError {
         path.display()
     )]
     UnknownKey { path: PathBuf, key: String },
-    #[error("configuration file {}: `{key}` must be a text, a number or true/false", path.display())]
+    #[error(
+        "configuration file {}: `{key}` must be a text, a number or true/false",
+        path.display()
+    )]
     Kind { path: PathBuf, key: String },
 }
 

@@ -146,7 +146,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Fixed credentials [default: AWS's own search: variables, profile, SSO, IRSA, IMDS]",
     ),
     Setting::new(S3_SECRET_ACCESS_KEY, "KEY", None, "See s3-access-key-id").secret(),
-    Setting::new(S3_SESSION_TOKEN, "TOKEN", None, "Of temporary fixed credentials").secret(),
+    Setting::new(
+        S3_SESSION_TOKEN,
+        "TOKEN",
+        None,
+        "Of temporary fixed credentials",
+    )
+    .secret(),
     Setting::new(
         LINGER_MS,
         "MS",

@@ -208,6 +208,16 @@ impl Pod {
         let BatchVerdict::Placed { base_offset, .. } = reply.verdicts[0] else {
             panic!("{:?}", reply.verdicts)
         };
+        self.place(at, batch, base_offset)
+    }
+
+    /// The next segment of the session, with these offsets whoever gave them.
+    pub(crate) fn place(
+        &mut self,
+        at: TopicPartition,
+        batch: &Bytes,
+        base_offset: Offset,
+    ) -> Reserved {
         let segment = SegmentId {
             session: self.registered.session,
             index: ChainIndex::new(self.next),
