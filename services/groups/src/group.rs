@@ -362,3 +362,15 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_without_members_counts_its_name_and_overhead() {
+        let group = Group::empty("abc", None);
+
+        assert_eq!(group.bytes, 3 + MEMBER_OVERHEAD_BYTES);
+    }
+}

@@ -269,3 +269,33 @@ fn offset_bytes(stored: &StoredOffset) -> usize {
 fn group_bytes(name: &str, group: &DurableGroup) -> usize {
     name.len() + group.protocol_type.len() + OFFSET_OVERHEAD_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use esker_types::{Offset, TopicId};
+
+    use super::*;
+
+    #[test]
+    fn an_offset_without_metadata_counts_all_the_same() {
+        let mut offsets = GroupOffsets::default();
+        let at = TopicPartition {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionIndex::default(),
+        };
+        let committed = CommittedOffset {
+            offset: Offset::ZERO,
+            leader_epoch: -1,
+            metadata: String::new(),
+        };
+        let commit = GroupCommand::Commit {
+            group: "g".to_owned(),
+            at: Timestamp::from_millis(1),
+            offsets: vec![(at, committed)],
+        };
+
+        offsets.apply(&commit, &|_| true);
+
+        assert_eq!(offsets.bytes(), "g".len() + 2 * OFFSET_OVERHEAD_BYTES);
+    }
+}

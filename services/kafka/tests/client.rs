@@ -6,7 +6,7 @@ mod broker;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker::Running;
+use broker::{Oddity, Running};
 use bytes::Bytes;
 use esker_env::{Clock, Env, SystemClock, TaskGroup};
 use esker_kafka::KafkaError;
@@ -58,6 +58,25 @@ async fn a_batch_is_produced_fetched_and_listed() {
     client.delete_topic("orders").await.unwrap();
     let gone = client.metadata(None).await.unwrap();
     assert!(gone.topics.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_lacks_the_partition_and_an_unknown_code_are_told_apart() {
+    let running = broker::start().await;
+    let client = client_of(&running).await;
+    client.create_topic(&TOPIC).await.unwrap();
+    let produce = || client.produce("orders", 0, Bytes::from_static(b"x"));
+
+    running.broker.answer_oddly(Oddity::Empty);
+    let empty = produce().await;
+    running.broker.answer_oddly(Oddity::Code(9999));
+    let unknown = produce().await;
+
+    assert!(matches!(empty, Err(ClientError::Incomplete { .. })));
+    assert!(matches!(
+        unknown,
+        Err(ClientError::UnknownCode { code: 9999, .. })
+    ));
 }
 
 #[tokio::test]

@@ -40,6 +40,16 @@ struct State {
     topics: BTreeMap<String, Vec<Vec<Bytes>>>,
     committed: BTreeMap<(String, i32), i64>,
     refusals: Vec<KafkaError>,
+    oddity: Option<Oddity>,
+}
+
+/// What no broker should answer to Produce.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Oddity {
+    /// Nothing about the partition.
+    Empty,
+    /// An error code that nobody knows.
+    Code(i16),
 }
 
 pub(crate) struct Running {
@@ -99,6 +109,11 @@ impl Broker {
     /// The next `times` Produce requests fail with `error`.
     pub(crate) fn refuse_next(&self, error: KafkaError, times: usize) {
         self.state.lock().unwrap().refusals = vec![error; times];
+    }
+
+    /// The next Produce request is answered oddly.
+    pub(crate) fn answer_oddly(&self, oddity: Oddity) {
+        self.state.lock().unwrap().oddity = Some(oddity);
     }
 }
 
@@ -195,6 +210,10 @@ impl State {
         let data = topic.partition_data.into_iter().next().unwrap();
         let index = usize::try_from(data.index).unwrap();
         let mut answer = PartitionProduceResponse::default().with_index(data.index);
+        let oddity = self.oddity.take();
+        if let Some(Oddity::Code(code)) = oddity {
+            answer.error_code = code;
+        }
         match self.refusals.pop() {
             Some(error) => answer.error_code = error.code(),
             None => {
@@ -205,7 +224,10 @@ impl State {
         }
         let answer = TopicProduceResponse::default()
             .with_name(topic.name)
-            .with_partition_responses(vec![answer]);
+            .with_partition_responses(match oddity {
+                Some(Oddity::Empty) => Vec::new(),
+                Some(Oddity::Code(_)) | None => vec![answer],
+            });
         Response::Produce(ProduceResponse::default().with_responses(vec![answer]))
     }
 
