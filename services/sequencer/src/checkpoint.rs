@@ -50,10 +50,6 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn segment_count(&self) -> usize {
-        self.segments.len()
-    }
-
     pub(crate) fn push(&mut self, footer: SegmentFooter) {
         let bytes = footer_bytes(&footer);
         let segment = footer.segment;

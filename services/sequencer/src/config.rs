@@ -12,6 +12,11 @@ pub struct SequencerConfig {
     pub retry_delay_min: Duration,
     /// Longest wait between two such tries.
     pub retry_delay_max: Duration,
+    /// So long after a take-over that ended sessions a batch ahead of its producer's sequence is
+    /// told that its predecessor is void, which it may be, instead of being out of order, which
+    /// kills some clients. Kafka's `request.timeout.ms`: what was under way then is sent again by
+    /// now.
+    pub take_over_grace: Duration,
     /// A session that reserves and reports nothing for longer is sealed: its pod is gone, or will
     /// register again in one round trip.
     pub session_idle_max: Duration,
@@ -23,6 +28,7 @@ impl Default for SequencerConfig {
             stall_deadline: Duration::from_secs(3),
             retry_delay_min: Duration::from_millis(50),
             retry_delay_max: Duration::from_secs(2),
+            take_over_grace: Duration::from_secs(30),
             session_idle_max: Duration::from_secs(60 * 60),
         }
     }

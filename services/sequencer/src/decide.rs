@@ -164,6 +164,7 @@ impl Sequencer {
         }
         let first = session.commit_first()?;
         session.probe.succeeded();
+        self.undecided_batches -= first.batches.len();
         Some(first.footer)
     }
 
@@ -225,13 +226,13 @@ impl Sequencer {
                 self.sessions.insert(*session, Session::new(*session, now));
             }
             LogCommand::EndSession { session, end } => {
-                self.session_ended(state, *session, *end, &mut effects);
+                self.session_ended(state, *session, *end, now, &mut effects);
             }
             LogCommand::Checkpoint { segments } => {
                 for footer in segments {
                     self.checkpointed(footer);
                 }
-                self.recovering = self.recovering.saturating_sub(1);
+                self.recovered_one(now);
             }
             LogCommand::DropTopic { topic } => {
                 self.partitions.retain(|at, _| at.topic != *topic);
@@ -246,12 +247,24 @@ impl Sequencer {
         effects
     }
 
+    /// A command is durable: one of the take-over's, while any is left.
+    fn recovered_one(&mut self, now: MonotonicTime) {
+        if self.recovering == 0 {
+            return;
+        }
+        self.recovering -= 1;
+        if self.recovering == 0 {
+            self.grace_until = Some(now.after(self.config.take_over_grace));
+        }
+    }
+
     /// Now, and only now, are the reservations of the session void (C2, D1).
     fn session_ended(
         &mut self,
         state: &LogState,
         id: SessionId,
         end: ChainIndex,
+        now: MonotonicTime,
         effects: &mut Vec<Effect>,
     ) {
         self.decisions += 1;
@@ -261,7 +274,7 @@ impl Sequencer {
                     !self.is_serving(),
                     "CP10: only the take-over ends sessions of others"
                 );
-                self.recovering -= 1;
+                self.recovered_one(now);
             }
             Some(mut session) => {
                 assert_eq!(
@@ -271,6 +284,7 @@ impl Sequencer {
                 );
                 let mut touched = BTreeSet::new();
                 for reservation in session.void_all(end) {
+                    self.undecided_batches -= reservation.batches.len();
                     self.void_segment(&reservation.footer, &mut touched);
                 }
                 self.advance(state, &touched, effects);

@@ -14,6 +14,11 @@ pub const SESSIONS_SETTLED_MAX: usize = 4096;
 pub const VOID_MARKS_MAX: usize = 65_536;
 /// Committed segments not yet checkpointed; beyond, reservations wait (bounds recovery).
 pub const CHECKPOINT_LAG_SEGMENTS_MAX: usize = 65_536;
+/// Bytes of the footers of these segments, about; beyond, reservations wait.
+pub const CHECKPOINT_LAG_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Batches reserved and undecided, of all sessions; beyond, reservations wait. About 200 bytes
+/// each.
+pub const UNDECIDED_BATCHES_MAX: usize = 1_000_000;
 /// Bytes at which a checkpoint command takes no further segment.
 pub const CHECKPOINT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one command: a checkpoint of the largest segment fits, and the journal takes it.

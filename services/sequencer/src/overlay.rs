@@ -77,7 +77,7 @@ impl Candidate {
             return judgement;
         }
         let Some(log) = known.committed else {
-            return self.as_first(known.mark);
+            return self.as_first(known);
         };
         let expected = if self.epoch == log.epoch() {
             log.next_sequence()
@@ -87,7 +87,8 @@ impl Candidate {
         if self.base_sequence == expected {
             return Judgement::Place;
         }
-        let behind_void = known.mark.is_some() && self.base_sequence.is_ahead_of(expected);
+        let may_be_void = known.mark.is_some() || known.in_grace;
+        let behind_void = may_be_void && self.base_sequence.is_ahead_of(expected);
         Judgement::Refuse(if behind_void {
             ProduceRefusal::PredecessorVoid
         } else {
@@ -140,13 +141,15 @@ impl Candidate {
     }
 
     /// A producer without a committed batch may begin anywhere, but not behind a void one.
-    fn as_first(&self, mark: Option<VoidMark>) -> Judgement {
-        match mark {
-            Some(mark) if self.base_sequence.is_ahead_of(mark.first) => {
-                Judgement::Refuse(ProduceRefusal::PredecessorVoid)
-            }
-            _ => Judgement::Place,
+    fn as_first(&self, known: Known<'_>) -> Judgement {
+        let behind_void = match known.mark {
+            Some(mark) => self.base_sequence.is_ahead_of(mark.first),
+            None => known.in_grace && self.base_sequence != Sequence::ZERO,
+        };
+        if behind_void {
+            return Judgement::Refuse(ProduceRefusal::PredecessorVoid);
         }
+        Judgement::Place
     }
 }
 
@@ -156,6 +159,8 @@ pub(crate) struct Known<'a> {
     pub(crate) committed: Option<&'a ProducerLog>,
     pub(crate) undecided: &'a VecDeque<InFlight>,
     pub(crate) mark: Option<VoidMark>,
+    /// A take-over ended sessions a moment ago: what is missing may have been void in them.
+    pub(crate) in_grace: bool,
 }
 
 impl ProducerView {
@@ -166,12 +171,8 @@ impl ProducerView {
         }
     }
 
-    pub(crate) fn known(&self, mark: Option<VoidMark>) -> Known<'_> {
-        Known {
-            committed: self.committed.as_ref(),
-            undecided: &self.undecided,
-            mark,
-        }
+    pub(crate) fn undecided(&self) -> &VecDeque<InFlight> {
+        &self.undecided
     }
 
     /// Nothing in it that the durable state does not hold.

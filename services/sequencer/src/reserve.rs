@@ -12,7 +12,10 @@ use esker_metadata_api::{
 use esker_segment::{PlacedBatch, ProducerStamp, SegmentFooter};
 use esker_types::{MonotonicTime, Offset, ProducerId, SegmentId, SequencerEpoch, TopicPartition};
 
-use crate::limits::{CHECKPOINT_LAG_SEGMENTS_MAX, UNDECIDED_SEGMENTS_MAX};
+use crate::limits::{
+    CHECKPOINT_LAG_BYTES_MAX, CHECKPOINT_LAG_SEGMENTS_MAX, UNDECIDED_BATCHES_MAX,
+    UNDECIDED_SEGMENTS_MAX,
+};
 use crate::overlay::{Candidate, InFlight, Judgement, Known, ProducerView};
 use crate::producers::{ProducerBatch, Sequence};
 use crate::session::{Phase, Reservation};
@@ -109,8 +112,12 @@ impl Sequencer {
     fn check_room(&self, request: &ReserveRequest) -> Result<(), ReserveError> {
         let session = self.sessions.get(&request.session);
         let undecided = session.map_or(0, |session| session.undecided().len());
+        let lag = self.checkpoint_lag();
+        let batches = self.undecided_batches + request.batches.len();
         let full = undecided >= UNDECIDED_SEGMENTS_MAX
-            || self.tail.segment_count() >= CHECKPOINT_LAG_SEGMENTS_MAX;
+            || batches > UNDECIDED_BATCHES_MAX
+            || lag.segments >= CHECKPOINT_LAG_SEGMENTS_MAX
+            || lag.bytes >= CHECKPOINT_LAG_BYTES_MAX;
         if full {
             return Err(ReserveError::TooManyUndecided);
         }
@@ -129,7 +136,8 @@ impl Sequencer {
             session: request.session,
             index: request.index,
         };
-        let mut placing = Placing::new(segment, &mut self.voided, request.batches.len());
+        let in_grace = self.grace_until.is_some_and(|until| now < until);
+        let mut placing = Placing::new(segment, &mut self.voided, in_grace);
         let runs = request
             .batches
             .chunk_by(|one, next| one.topic_partition == next.topic_partition);
@@ -148,6 +156,7 @@ impl Sequencer {
         if let Some(session) = self.sessions.get_mut(&request.session)
             && !placed.is_empty()
         {
+            self.undecided_batches += request.batches.len();
             session.reserve(Reservation {
                 batches: request.batches.clone(),
                 reply: reply.clone(),
@@ -218,6 +227,7 @@ fn footer_of(
 struct Placing<'a> {
     segment: SegmentId,
     voided: &'a mut VoidMarks,
+    in_grace: bool,
     verdicts: Vec<BatchVerdict>,
     placed: Vec<(PlacedBatch, u32)>,
     /// Undecided segments of other sessions that hold batches up.
@@ -227,12 +237,13 @@ struct Placing<'a> {
 }
 
 impl<'a> Placing<'a> {
-    fn new(segment: SegmentId, voided: &'a mut VoidMarks, batches: usize) -> Self {
+    fn new(segment: SegmentId, voided: &'a mut VoidMarks, in_grace: bool) -> Self {
         Self {
             segment,
             voided,
-            verdicts: Vec::with_capacity(batches),
-            placed: Vec::with_capacity(batches),
+            in_grace,
+            verdicts: Vec::new(),
+            placed: Vec::new(),
             blockers: BTreeSet::new(),
             deferred: BTreeSet::new(),
         }
@@ -293,14 +304,20 @@ impl<'a> Placing<'a> {
             };
         }
         let mark = self.voided.get(writer(batch.topic_partition, span));
-        match partition.producers.get(&span.producer_id) {
-            Some(view) => candidate.judge(view.known(mark)),
-            None => candidate.judge(Known {
-                committed: log.and_then(|log| log.producers.get(&span.producer_id)),
-                undecided: &VecDeque::new(),
-                mark,
-            }),
-        }
+        let none = VecDeque::new();
+        let (committed, undecided) = match partition.producers.get(&span.producer_id) {
+            Some(view) => (view.committed.as_ref(), view.undecided()),
+            None => {
+                let committed = log.and_then(|log| log.producers.get(&span.producer_id));
+                (committed, &none)
+            }
+        };
+        candidate.judge(Known {
+            committed,
+            undecided,
+            mark,
+            in_grace: self.in_grace,
+        })
     }
 
     fn place_batch(

@@ -51,10 +51,14 @@ pub struct Sequencer {
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// Partitions that anything happened to.
     pub(crate) partitions: BTreeMap<TopicPartition, Partition>,
+    /// Batches of all reservations that are not decided.
+    pub(crate) undecided_batches: usize,
     pub(crate) tail: Tail,
     pub(crate) voided: VoidMarks,
     /// Commands of the take-over that are not durable yet.
     pub(crate) recovering: usize,
+    /// Until then a gap in a producer's sequence may come from a session that the take-over ended.
+    pub(crate) grace_until: Option<MonotonicTime>,
     pub(crate) decisions: u64,
 }
 
@@ -66,9 +70,11 @@ impl Sequencer {
             config,
             sessions: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            undecided_batches: 0,
             tail: Tail::default(),
             voided: VoidMarks::default(),
             recovering: 0,
+            grace_until: None,
             decisions: 0,
         }
     }

@@ -190,6 +190,7 @@ fn producers_are_known_again_from_index_and_chains_whatever_the_order_of_session
     ];
     let mut leader = Leader::over(old.state, 2, found);
     leader.register(3);
+    leader.wait(30_000);
 
     let verdicts = leader.reserve(
         3,
@@ -199,6 +200,29 @@ fn producers_are_known_again_from_index_and_chains_whatever_the_order_of_session
 
     let gap = refused(ProduceRefusal::OutOfOrderSequence);
     assert_eq!(verdicts, [duplicate(0), duplicate(2), gap, placed(3)]);
+}
+
+#[test]
+fn just_after_a_take_over_a_gap_is_laid_to_the_sessions_that_it_ended() {
+    let old = Leader::new();
+    let known = producer_footer(segment(1, 0), 1, 5, &[(0, 1, 0)]);
+    let found = vec![walked(1, vec![known], 1), walked(2, Vec::new(), 0)];
+    let mut leader = Leader::over(old.state, 2, found);
+    leader.register(3);
+    // Producer 5 lost sequence 1 and producer 6 its first batch in session 2, or they never sent
+    // them.
+    let early = vec![from(5, 2, 1), from(6, 1, 1)];
+
+    let now = leader.reserve(3, 0, early.clone());
+    let begun = leader.reserve(3, 0, vec![from(7, 0, 1)]);
+    leader.wait(30_000);
+    let later = leader.reserve(3, 1, early);
+
+    let behind = refused(ProduceRefusal::PredecessorVoid);
+    assert_eq!(now, [behind, behind]);
+    assert_eq!(begun, [placed(1)]);
+    let gap = refused(ProduceRefusal::OutOfOrderSequence);
+    assert_eq!(later, [gap, placed(2)]);
 }
 
 #[test]

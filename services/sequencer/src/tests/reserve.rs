@@ -5,7 +5,10 @@ use esker_types::limits::{OFFSET_MAX, SEGMENT_BYTES_MAX};
 use esker_types::{ChainIndex, PartitionIndex, SequencerEpoch, TopicId};
 
 use super::harness::*;
-use crate::limits::{CHECKPOINT_LAG_SEGMENTS_MAX, UNDECIDED_SEGMENTS_MAX};
+use crate::limits::{
+    CHECKPOINT_LAG_BYTES_MAX, CHECKPOINT_LAG_SEGMENTS_MAX, UNDECIDED_BATCHES_MAX,
+    UNDECIDED_SEGMENTS_MAX,
+};
 use crate::{Effect, LogCommand, LogState};
 
 #[test]
@@ -168,6 +171,49 @@ fn reservations_wait_when_checkpoints_lag_too_far() {
 
     assert_eq!(refused, Err(ReserveError::TooManyUndecided));
     assert_eq!(accepted, Ok(vec![placed(lag)]));
+}
+
+#[test]
+fn reservations_wait_when_the_footers_to_checkpoint_grow_too_large() {
+    let mut leader = Leader::new();
+    let many = || vec![plain(0, 1); 16_000];
+    let mut index = 0;
+    while leader.sequencer.checkpoint_lag().bytes < CHECKPOINT_LAG_BYTES_MAX {
+        leader.reserve(1, index, many());
+        index += 1;
+        leader.written(1, index);
+    }
+
+    let refused = leader.try_reserve(1, index, vec![plain(0, 1)]);
+    leader.checkpoint();
+    let accepted = leader.try_reserve(1, index, vec![plain(0, 1)]);
+
+    assert_eq!(refused, Err(ReserveError::TooManyUndecided));
+    assert!(accepted.is_ok());
+}
+
+#[test]
+fn reservations_wait_when_too_many_batches_are_undecided() {
+    let mut leader = Leader::new();
+    let most = u64::try_from(UNDECIDED_BATCHES_MAX / 16_000).unwrap();
+    for index in 0..most {
+        leader.reserve(1, index, vec![plain(0, 1); 16_000]);
+    }
+    let left = UNDECIDED_BATCHES_MAX % 16_000;
+
+    let refused = leader.try_reserve(2, 0, vec![plain(0, 1); left + 1]);
+    let fits = leader.try_reserve(2, 0, vec![plain(0, 1); left]);
+    let full = leader.try_reserve(2, 1, vec![plain(0, 1)]);
+    leader.written(1, 1);
+    let accepted = leader.try_reserve(2, 1, vec![plain(0, 1)]);
+    leader.end(2, 0);
+
+    assert_eq!(refused, Err(ReserveError::TooManyUndecided));
+    assert!(fits.is_ok());
+    assert_eq!(full, Err(ReserveError::TooManyUndecided));
+    assert!(accepted.is_ok());
+    let expected = UNDECIDED_BATCHES_MAX - left - 16_000;
+    assert_eq!(leader.sequencer.undecided_batches, expected);
 }
 
 #[test]

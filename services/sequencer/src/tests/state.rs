@@ -149,6 +149,7 @@ fn producers_that_wrote_longest_ago_are_forgotten_first() {
     }
     let mut leader = Leader::over(state, 2, vec![walked(1, Vec::new(), producers)]);
     leader.register(2);
+    leader.wait(30_000);
     let last = i64::try_from(producers).unwrap();
 
     let verdicts = leader.reserve(2, 0, vec![from(last - 1, 0, 1), from(last, 9, 1)]);
