@@ -28,7 +28,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use exit::Failure;
 use start::Bounds;
 
-/// What a client can do.
+// What a client can do. No doc comment: clap would make it the help of the whole program.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Create, list, describe and delete topics
