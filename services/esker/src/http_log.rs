@@ -230,16 +230,16 @@ fn read_batch(
     records_max: usize,
     outcome: &mut ReadOutcome,
 ) -> Result<bool, Problem> {
-    let unreadable = |error: esker_record::RecordError| {
-        Problem::new(ProblemKind::Unreadable, error.to_string())
-    };
+    let unreadable =
+        |error: esker_record::RecordError| Problem::new(ProblemKind::Unreadable, error.to_string());
     let records = read_records(batch, &ReadLimits::default()).map_err(unreadable)?;
     if records.header().is_control() {
         return Ok(true);
     }
     for record in records {
         let record = record.map_err(unreadable)?;
-        let Some(offset) = Offset::from_wire(record.offset).filter(|offset| *offset >= begin) else {
+        let Some(offset) = Offset::from_wire(record.offset).filter(|offset| *offset >= begin)
+        else {
             continue;
         };
         if outcome.records.len() >= records_max {

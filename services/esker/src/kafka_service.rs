@@ -86,7 +86,10 @@ impl Service for KafkaService {
             Request::Produce(request) => return self.ingest.produce(context, request),
             Request::Fetch(request) => self.fetch.fetch(context, request),
             Request::ListOffsets(request) => self.fetch.list_offsets(context, request),
-            request => self.fronts.at(context.local_address).handle(context, request),
+            request => self
+                .fronts
+                .at(context.local_address)
+                .handle(context, request),
         };
         std::future::ready(reply).boxed()
     }

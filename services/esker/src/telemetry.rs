@@ -25,7 +25,10 @@ pub(crate) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     if json {
         lines.json().flatten_event(true).init();
     } else {
-        lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        lines
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init();
     }
     Ok(())
 }

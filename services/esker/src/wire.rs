@@ -67,7 +67,10 @@ impl Health for ProcessHealth {
     }
 
     fn owner(&self) -> Option<String> {
-        self.metadata.status().owner().map(|owner| owner.to_string())
+        self.metadata
+            .status()
+            .owner()
+            .map(|owner| owner.to_string())
     }
 
     fn metrics(&self) -> String {

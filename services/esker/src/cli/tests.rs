@@ -1,3 +1,5 @@
+//! Claims about the client commands that need no broker.
+
 use clap::Parser;
 
 use super::*;

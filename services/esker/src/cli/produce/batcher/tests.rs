@@ -1,3 +1,5 @@
+//! Claims about gathering records into batches.
+
 use std::collections::BTreeSet;
 
 use esker_record::BatchHeader;
