@@ -69,10 +69,11 @@ impl Follower {
     }
 }
 
-/// Once per outage is enough.
+/// Once per outage is enough, and a leader that starts is none.
 fn log_refusal(tries: u32, error: MetadataError) {
+    let is_outage = !matches!(error, MetadataError::Recovering);
     let error: &dyn std::error::Error = &error;
-    if tries == 1 {
+    if tries == 1 && is_outage {
         tracing::warn!(error, "index feed cannot be followed, trying on");
     } else {
         tracing::debug!(error, tries, "index feed cannot be followed yet");
