@@ -32,8 +32,8 @@ pub struct KcatRecord {
     pub key: Option<Vec<u8>>,
     /// Its value.
     pub value: Option<Vec<u8>>,
-    /// `name=value`, separated by commas.
-    pub headers: String,
+    /// `name=value`, separated by commas, in the bytes they have.
+    pub headers: Vec<u8>,
 }
 
 fn sized<'a>(rest: &mut &'a [u8], length: i64) -> anyhow::Result<Option<&'a [u8]>> {
@@ -56,16 +56,15 @@ fn parse(mut rest: &[u8]) -> anyhow::Result<Vec<KcatRecord>> {
             .context("no line end")?;
         let (line, left) = rest.split_at(end);
         rest = left.get(1..).unwrap_or_default();
-        let line = String::from_utf8_lossy(line);
-        let mut words = line.splitn(6, ' ');
+        let mut words = line.splitn(6, |byte| *byte == b' ');
         let mut number = || -> anyhow::Result<i64> {
-            let word = words.next().context("a word is missing")?;
+            let word = std::str::from_utf8(words.next().context("a word is missing")?)?;
             word.parse()
-                .with_context(|| format!("{word:?} in {line:?}"))
+                .with_context(|| format!("{word:?} is no number"))
         };
         let (partition, offset, timestamp) = (number()?, number()?, number()?);
         let (key, value) = (number()?, number()?);
-        let headers = words.next().unwrap_or_default().to_owned();
+        let headers = words.next().unwrap_or_default().to_vec();
         let key = sized(&mut rest, key)?.map(<[u8]>::to_vec);
         let value = sized(&mut rest, value)?.map(<[u8]>::to_vec);
         rest = rest.strip_prefix(b"\n").context("a record does not end")?;
@@ -156,7 +155,7 @@ mod tests {
         assert_eq!(records.len(), 3);
         assert_eq!(records[0].key.as_deref(), Some(&b"\n\xff"[..]));
         assert_eq!(records[0].value.as_deref(), Some(&b"x\ny"[..]));
-        assert_eq!(records[0].headers, "a=1,b=2");
+        assert_eq!(records[0].headers, b"a=1,b=2");
         assert_eq!(
             (records[1].key.clone(), records[1].value.clone()),
             (None, None)

@@ -182,7 +182,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// It is missing; `part` is the argument of `.ci/bootstrap` that makes it.
-pub(crate) fn bootstrapped(name: &str, part: &str) -> anyhow::Result<PathBuf> {
+pub fn bootstrapped(name: &str, part: &str) -> anyhow::Result<PathBuf> {
     let cache = variable("ESKER_CACHE").map(PathBuf::from);
     let home = || Path::new(&variable("HOME").unwrap_or_default()).join(".cache/esker");
     let path = cache.unwrap_or_else(home).join(name);
