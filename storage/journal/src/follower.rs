@@ -30,6 +30,46 @@ pub struct JournalParts {
 }
 
 /// The way in.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use bytes::Bytes;
+/// # use esker_env::{Env, Shutdown};
+/// # use esker_journal::*;
+/// # struct Count(u8);
+/// # impl JournalState for Count {
+/// #     type Outcome = u8;
+/// #     fn empty() -> Self { Self(0) }
+/// #     fn apply(&mut self, _: &Bytes) -> Result<u8, CommandError> { self.0 += 1; Ok(self.0) }
+/// #     fn snapshot(&self) -> Vec<Bytes> { vec![Bytes::from(vec![self.0])] }
+/// #     fn restore(parts: &[Bytes]) -> Result<Self, CommandError> { Ok(Self(parts[0][0])) }
+/// # }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+/// # runtime.block_on(async {
+/// let env = Env::system();
+/// let bucket = Arc::new(esker_object::MemoryBucket::new());
+/// let cluster = env.rng.cluster_id();
+/// let identity = JournalIdentity { owner: OwnerId::draw(&env.rng), address: "here".into() };
+/// let parts = JournalParts { bucket, env, cluster };
+/// let follower: Follower<Count> = Journal::open(parts, identity, Default::default()).await?;
+/// let TakeOver::Won(mut leader) = follower.take_over().await? else { return Ok(()) };
+/// let (stop, shutdown) = Shutdown::new();
+/// let running = leader.task.run(shutdown);
+/// let leading = async {
+///     let ticket = leader.writer.append(Bytes::from_static(b"add one")).await;
+///     while let Some(event) = leader.events.next().await {
+///         if let JournalEvent::Durable { ticket: durable, command } = event {
+///             assert_eq!(ticket, Ok(durable));
+///             assert_eq!(leader.state.apply(&command), Ok(1));
+///             stop.request();
+///         }
+///     }
+/// };
+/// futures::future::join(running, leading).await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Journal;
 

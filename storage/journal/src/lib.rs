@@ -1,4 +1,5 @@
-//! The metadata journal: rolls of write-once places with one owner each, snapshots, take-over by seal.
+//! The metadata journal: rolls of write-once places with one owner each, snapshots, take-over by
+//! seal.
 //!
 //! Called by the metadata shell: open a [`Follower`], take over, append; a command counts once its
 //! [`JournalEvent::Durable`] comes. Uses a dependable bucket and `esker_chain::create_settled`.
@@ -19,6 +20,7 @@ mod fixtures;
 mod follower;
 mod identity;
 pub mod limits;
+mod metrics;
 mod object;
 mod pipeline;
 mod place;
@@ -42,6 +44,7 @@ pub use error::{
 pub use events::{JournalEvent, JournalEvents};
 pub use follower::{Follower, Journal, JournalParts};
 pub use identity::{JournalIdentity, LeaderInfo, OwnerId};
+pub use metrics::JournalStats;
 pub use object::{DecodeError, check_object};
 pub use place::RollNumber;
 pub use state::{CommandError, JournalState};

@@ -31,7 +31,7 @@ const _: () = assert!(
 );
 
 /// Bytes of any object of the journal: the largest command or part, with room for the other fields.
-pub const OBJECT_BYTES_MAX: u64 = 17 * 1024 * 1024;
+pub const OBJECT_BYTES_MAX: u64 = 16 * 1024 * 1024 + 64 * 1024;
 /// Reads of an object that make no sense before it counts as damaged.
 pub const UNREADABLE_READS_MAX: u32 = 3;
 /// Objects that replay reads at once. Usual entries are small; of the largest commands this many

@@ -181,6 +181,11 @@ impl Pipeline {
         resting && self.queue.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Places sent and not yet durable, a head not counted.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn has_room(&self) -> bool {
         self.in_flight.len() < self.config.in_flight_max
     }

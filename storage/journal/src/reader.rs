@@ -187,3 +187,42 @@ fn misplaced(key: ObjectKey) -> ReadFailure {
     let source = DecodeError::Misplaced;
     ReadFailure::Object { key, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use esker_types::SequencerEpoch;
+
+    use super::*;
+    use crate::fixtures::{CLUSTER, World, at};
+    use crate::limits::COMMAND_BYTES_MAX;
+
+    async fn read_command(command_bytes: usize) -> Result<Behind, ReadFailure> {
+        let world = World::new();
+        let entry = Entry {
+            at: at(0, 1),
+            epoch: SequencerEpoch::FIRST,
+            commands: vec![Bytes::from(vec![0; command_bytes])],
+        };
+        let object = entry.encode(CLUSTER, world.env.rng.write_id());
+        world.plant(&at(0, 1).key(CLUSTER), object).await;
+        world.reader().behind(at(0, 1)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_command_reads_back_and_an_object_beyond_all_limits_does_not() {
+        let beyond = usize::try_from(OBJECT_BYTES_MAX).unwrap();
+
+        let largest = read_command(COMMAND_BYTES_MAX).await;
+        let too_large = read_command(beyond).await;
+
+        assert!(matches!(largest, Ok(Behind::Entry { .. })));
+        assert!(matches!(
+            too_large,
+            Err(ReadFailure::Object {
+                source: DecodeError::Length { .. },
+                ..
+            })
+        ));
+    }
+}

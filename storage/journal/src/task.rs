@@ -1,8 +1,9 @@
 //! The loop that writes the journal of one leadership: drives the pipeline, tells the owner.
 //!
-//! One loop owns all state. Puts and looks are polled by it (K + 1 at most); snapshot and collection
-//! run behind it, one of each. The loop never waits for the owner: each command holds room from
-//! append to event, so the event queue cannot fill. Nothing is sent when nothing has changed.
+//! One loop owns all state. Puts and looks are polled by it (K + 1 at most); snapshot and
+//! collection run behind it, one of each. The loop never waits for the owner: each command holds
+//! room from append to event, so the event queue cannot fill. Nothing is sent when nothing has
+//! changed.
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ use crate::error::{EpochCheckError, JournalFailure, ReplayError, is_passing};
 use crate::events::{JournalEvent, JournalEvents, QueuedEvent};
 use crate::identity::LeaderInfo;
 use crate::limits::DEPOSED_BY_TIMEOUT;
+use crate::metrics::add;
+use crate::object::byte_count;
 use crate::pipeline::{Effect, Ending, Holder, Pipeline, Step};
 use crate::place::{Place, PlaceId};
 use crate::queue::PendingCommand;
@@ -160,6 +163,7 @@ impl JournalTask {
             .pipeline
             .next_step(now, self.shared.asked(), &self.env.rng)
         {
+            self.count_step(&step);
             let (reader, env) = (self.reader.clone(), self.env.clone());
             self.requests.push(match step {
                 Step::Put { at, object } => Box::pin(async move {
@@ -174,6 +178,24 @@ impl JournalTask {
                 }),
             });
         }
+    }
+
+    fn count_step(&self, step: &Step) {
+        let counters = &self.shared.counters;
+        match step {
+            Step::Put { object, .. } => {
+                add(&counters.places, 1);
+                add(&counters.place_bytes, byte_count(object));
+            }
+            Step::Look { .. } => add(&counters.looks, 1),
+        }
+        self.show_in_flight();
+    }
+
+    fn show_in_flight(&self) {
+        let count = u64::try_from(self.pipeline.in_flight()).unwrap_or(u64::MAX);
+        let gauge = &self.shared.counters.places_in_flight;
+        gauge.store(count, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Completes when a group has lingered long enough.
@@ -201,6 +223,7 @@ impl JournalTask {
                 }
             },
         };
+        self.show_in_flight();
         self.act(effects)
     }
 
@@ -217,17 +240,23 @@ impl JournalTask {
             Ok(Finished::Snapshot { roll, result }) => match result {
                 Ok(snapshot_bytes) => {
                     tracing::info!(%roll, snapshot_bytes, "wrote a snapshot of the journal");
+                    add(&self.shared.counters.snapshots, 1);
                     self.pipeline.schedule().written(snapshot_bytes);
                     self.background.collect_below(roll);
                 }
                 Err(error) => {
                     tracing::error!(%roll, error = ?error, "snapshot of the journal failed");
+                    add(&self.shared.counters.snapshot_failures, 1);
                     self.pipeline.schedule().failed();
                 }
             },
             Ok(Finished::Collection { result }) => {
-                if let Err(error) = &result {
-                    tracing::warn!(error = ?error, "collection of the journal stopped early");
+                match &result {
+                    Ok(_) => add(&self.shared.counters.collections, 1),
+                    Err(error) => {
+                        add(&self.shared.counters.collection_failures, 1);
+                        tracing::warn!(error = ?error, "collection of the journal stopped early");
+                    }
                 }
                 self.background.collected(result.ok());
             }
@@ -240,10 +269,12 @@ impl JournalTask {
         for effect in effects {
             let (event, room) = match effect {
                 Effect::Durable(pending) => {
+                    add(&self.shared.counters.commands, 1);
                     let (ticket, command) = (pending.ticket, pending.command);
                     (JournalEvent::Durable { ticket, command }, pending.room)
                 }
                 Effect::RollBegun { roll, snapshot_due } => {
+                    add(&self.shared.counters.rolls, 1);
                     if snapshot_due {
                         self.shared.want_snapshot(roll);
                     }

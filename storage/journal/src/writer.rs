@@ -1,7 +1,7 @@
 //! The handle of the leader: append commands, ask whether one still leads, hand in a snapshot.
 //!
-//! Talks to `task.rs` through bounded means only: commands hold room in bytes until their events are
-//! taken, questions are a counter, a snapshot has one slot.
+//! Talks to `task.rs` through bounded means only: commands hold room in bytes until their events
+//! are taken, questions are a counter, a snapshot has one slot.
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,7 @@ use crate::limits::{
     APPEND_QUEUE_BYTES_MAX, COMMAND_BYTES_MAX, COMMAND_OVERHEAD_BYTES, SNAPSHOT_PART_BYTES_MAX,
     SNAPSHOT_PARTS_MAX,
 };
+use crate::metrics::{Counters, JournalStats, add};
 use crate::place::RollNumber;
 use crate::queue::PendingCommand;
 
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     snapshot: Mutex<SnapshotSlot>,
     /// A question or a snapshot has come.
     woken: Notify,
+    pub(crate) counters: Counters,
 }
 
 impl Shared {
@@ -94,6 +96,7 @@ impl Shared {
             asked: AtomicU64::new(0),
             snapshot: Mutex::default(),
             woken: Notify::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -180,9 +183,9 @@ impl JournalWriter {
         Self { shared, answered }
     }
 
-    /// Takes a command; it is durable when its [`Durable`](crate::JournalEvent::Durable) event comes.
-    /// Waits while the queue is full, that is until events are taken: who reads the events must not
-    /// wait here, but use [`Self::try_append`].
+    /// Takes a command; it is durable when its [`Durable`](crate::JournalEvent::Durable) event
+    /// comes. Waits while the queue is full, that is until events are taken: who reads the events
+    /// must not wait here, but use [`Self::try_append`].
     ///
     /// # Errors
     /// [`AppendError`]: it was not taken and will not be written.
@@ -208,7 +211,10 @@ impl JournalWriter {
                 let taken = self.shared.hand_over(command, room);
                 taken.map_err(TryAppendError::Refused)
             }
-            Err(tokio::sync::TryAcquireError::NoPermits) => Err(TryAppendError::Full { command }),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                add(&self.shared.counters.refusals, 1);
+                Err(TryAppendError::Full { command })
+            }
             Err(tokio::sync::TryAcquireError::Closed) => {
                 Err(TryAppendError::Refused(AppendError::Closed))
             }
@@ -235,8 +241,8 @@ impl JournalWriter {
         .boxed()
     }
 
-    /// Hands in the snapshot that [`RollBegun`](crate::JournalEvent::RollBegun) asked for: the state
-    /// at the start of `roll`. It is written in the background.
+    /// Hands in the snapshot that [`RollBegun`](crate::JournalEvent::RollBegun) asked for: the
+    /// state at the start of `roll`. It is written in the background.
     ///
     /// # Errors
     /// [`SnapshotRefused`]: it was not taken.
@@ -264,5 +270,17 @@ impl JournalWriter {
         drop(slot);
         self.shared.woken.notify_one();
         Ok(())
+    }
+    /// Figures for `/metrics` and reports.
+    #[must_use]
+    pub fn stats(&self) -> JournalStats {
+        let free = self.shared.room.available_permits();
+        let queued = APPEND_QUEUE_BYTES_MAX.saturating_sub(free);
+        let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        JournalStats {
+            queue_bytes: bytes(queued),
+            queue_bytes_max: bytes(APPEND_QUEUE_BYTES_MAX),
+            ..self.shared.counters.snapshot()
+        }
     }
 }

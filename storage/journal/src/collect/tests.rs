@@ -290,3 +290,21 @@ fn keys_that_are_not_of_a_snapshot_are_left_alone() {
         assert_eq!(parse_text(text), None, "{text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn deletions_under_way_at_once_are_bounded() {
+    let world = World::new();
+    let entries = u64::try_from(DELETIONS_MAX).unwrap() + 2;
+    let prev = plant_roll(&world, 0, entries, None, 1).await;
+    world.plant_head(1, &leader(1, 1), Some(prev)).await;
+    write(&world, 1).await;
+    let hang = FaultRule::new(Fault::HangBefore).on(Operation::Delete);
+    world.faulty.add(hang);
+    let limit = std::time::Duration::from_secs(3600);
+
+    let stuck = esker_env::timeout(world.env.clock.as_ref(), limit, run(&world, 1, 0)).await;
+
+    assert!(stuck.is_err());
+    let under_way = world.faulty.count(Operation::Delete, KeyClass::Journal);
+    assert_eq!(under_way, DELETIONS_MAX);
+}

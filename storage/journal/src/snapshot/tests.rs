@@ -145,3 +145,24 @@ async fn a_part_taken_by_another_write_stops_the_snapshot() {
     assert!(matches!(outcome, Err(SnapshotFailure::Taken { key: taken }) if taken == key));
     assert!(!world.holds(&done_key()).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn parts_under_way_at_once_are_bounded() {
+    let world = World::new();
+    let gate = Gate::new();
+    let slow = FaultRule::new(Fault::GateBefore(gate.clone())).on(Operation::Put);
+    world.faulty.add(slow);
+    let parts = vec!["part"; SNAPSHOT_REQUESTS_MAX + 1];
+    let reader = world.reader();
+    let write = write_snapshot(&reader, &world.env, snapshot(&parts));
+    tokio::pin!(write);
+    let limit = Duration::from_secs(3600);
+
+    let early = esker_env::timeout(world.env.clock.as_ref(), limit, &mut write).await;
+
+    assert!(early.is_err());
+    let under_way = world.faulty.count(Operation::Put, KeyClass::Snapshot);
+    assert_eq!(under_way, SNAPSHOT_REQUESTS_MAX);
+    gate.open();
+    assert!(write.await.is_ok());
+}

@@ -67,6 +67,7 @@ async fn a_command_is_told_when_its_place_is_known_and_not_before() {
 
     assert!(journal.is_silent().await, "the store has not answered");
 
+    assert_eq!(journal.writer.stats().places_in_flight, 1);
     assert!(world.holds(&at(0, 1).key(CLUSTER)).await);
     gate.open();
     assert_eq!(journal.next().await, "0 a");
@@ -381,6 +382,10 @@ async fn nothing_is_collected_before_the_snapshot_is_whole_and_the_grace_is_over
     world.env.clock.sleep(Duration::from_secs(2)).await;
 
     assert_eq!(deletions(), 2);
+    let stats = journal.writer.stats();
+    assert_eq!((stats.commands, stats.rolls), (2, 2));
+    assert_eq!((stats.places, stats.places_in_flight), (4, 0));
+    assert_eq!((stats.snapshots, stats.collections), (1, 1));
     for place in [at(0, 0), at(0, 3), at(1, 0)] {
         assert!(world.holds(&place.key(CLUSTER)).await, "{place}");
     }

@@ -53,6 +53,9 @@ async fn a_full_queue_hands_the_command_back_or_waits_until_an_event_is_taken() 
         })
     );
     assert!(waiting.is_err());
+    let stats = writer.stats();
+    assert_eq!(stats.queue_bytes, stats.queue_bytes_max);
+    assert_eq!(stats.refusals, 1);
     drop(inbox.recv().await);
     assert_eq!(writer.append(command(1)).await, Ok(AppendTicket(4)));
 }

@@ -20,7 +20,7 @@ use esker_types::MonotonicTime;
 
 use crate::world::{Numbers, Watched, command, open};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 const PROCESSES: u64 = 3;
 const RUN: Duration = Duration::from_secs(90);
 
