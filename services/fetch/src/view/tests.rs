@@ -3,6 +3,7 @@
 use esker_types::{
     ByteRange, ChainIndex, PartitionIndex, SegmentId, SessionId, Timestamp, TopicId,
 };
+use futures::FutureExt as _;
 
 use super::*;
 
@@ -154,27 +155,29 @@ fn a_watch_past_the_limit_is_refused_and_none_outlives_its_holder() {
     assert_eq!(limits().watches_max, WATCHES_MAX);
 }
 
-#[tokio::test]
-async fn a_watch_wakes_for_what_came_before_it_and_for_what_comes_after() {
+#[test]
+fn a_watch_wakes_for_what_came_before_it_and_for_what_comes_after() {
     let view = View::new(limits());
     push(&view, 0, 0, 5);
-    let seen = |high_watermark| Seen {
-        topic_partition: at(0),
-        high_watermark: offset(high_watermark),
+    let watch = |high_watermark| {
+        let seen = Seen {
+            topic_partition: at(0),
+            high_watermark: offset(high_watermark),
+        };
+        view.watch(&[seen], 0).unwrap()
     };
+    let is_woken = |watch: &Watch| watch.woken().now_or_never().is_some();
 
-    view.watch(&[seen(4)], 0).unwrap().woken().await;
-    let watch = view.watch(&[seen(5)], 0).unwrap();
-    let mut woken = Box::pin(watch.woken());
-    assert!(futures::poll!(&mut woken).is_pending());
+    assert!(is_woken(&watch(4)), "it has grown since it was seen");
+    let waiting = watch(5);
+    assert!(!is_woken(&waiting));
     push(&view, 1, 0, 5);
-    assert!(futures::poll!(&mut woken).is_pending(), "another partition");
+    assert!(!is_woken(&waiting), "another partition");
     push(&view, 0, 5, 6);
-    woken.await;
+    assert!(is_woken(&waiting) && !is_woken(&waiting));
     view.begin_generation();
-    watch.woken().await;
-    let late = view.watch(&[seen(6)], 0).unwrap();
-    late.woken().await;
+    assert!(is_woken(&waiting));
+    assert!(is_woken(&watch(6)), "the feed began anew since it was seen");
 }
 
 #[test]
