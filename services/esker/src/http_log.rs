@@ -13,7 +13,9 @@ use esker_http::{
 };
 use esker_ingest::{AppendError, AppendErrorKind, AppendRequest, Ingest};
 use esker_metadata_api::{OffsetQuery, Topic};
-use esker_record::{BatchBuilder, BuildError, Compression, ReadLimits, read_records};
+use esker_record::{
+    BatchBuilder, BuildError, Compression, ReadLimits, ValidateError, read_records,
+};
 use esker_types::{Offset, PartitionIndex, TopicPartition};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -49,6 +51,9 @@ fn append_problem(partition: PartitionIndex, error: &AppendError) -> Problem {
     };
     let kind = match error {
         AppendError::UnknownPartition => ProblemKind::UnknownTopic,
+        AppendError::Invalid(cause) if matches!(**cause, ValidateError::TooLarge { .. }) => {
+            ProblemKind::TooLarge
+        }
         _ => kind,
     };
     let mut detail = format!("partition {}: {error}", partition.get());
@@ -267,5 +272,26 @@ impl LogReader for HttpReader {
         topic_partition: TopicPartition,
     ) -> BoxFuture<'_, Result<(Offset, Offset), Problem>> {
         self.both_ends(topic_partition).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_too_large_is_told_as_such() {
+        let cause = ValidateError::TooLarge {
+            batch_bytes: 9,
+            batch_bytes_max: 8,
+        };
+        let large = AppendError::Invalid(Arc::new(cause));
+
+        let problem = append_problem(PartitionIndex::default(), &large);
+        let other = append_problem(PartitionIndex::default(), &AppendError::Transactional);
+
+        assert_eq!(problem.kind, ProblemKind::TooLarge);
+        assert!(problem.detail.contains("at most 8"), "{}", problem.detail);
+        assert_eq!(other.kind, ProblemKind::Refused);
     }
 }

@@ -106,16 +106,25 @@ fn print_settings(matches: &ArgMatches) -> Result<(), u8> {
     Ok(())
 }
 
-/// An error and everything behind it, on one line.
+/// An error and everything behind it; causes that an error above has told already are left out.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         source = cause.source();
     }
     text
+}
+
+/// The same on one line: stores answer with XML of several.
+fn one_line(error: &anyhow::Error) -> String {
+    let text = with_causes(error.as_ref());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn serve_command(matches: &ArgMatches) -> Result<(), u8> {
@@ -139,8 +148,9 @@ fn serve_command(matches: &ArgMatches) -> Result<(), u8> {
     // Dropping the runtime ends what a deposed process still does, at its next await.
     drop(runtime);
     outcome.map_err(|error| {
-        tracing::error!(error = format!("{error:#}"), "esker cannot go on");
-        complain(&format!("{error:#}"));
+        let told = one_line(&error);
+        tracing::error!(error = told, "esker cannot go on");
+        complain(&told);
         1
     })
 }
@@ -191,6 +201,18 @@ mod tests {
                 .find(|row| row.get_id() == setting.name);
             assert!(argument.is_some(), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_and_tells_each_cause_once() {
+        let answer = anyhow::anyhow!("403 Forbidden: <Error>\n  <Code>Denied</Code>");
+        let request = format!("PUT failed: {answer}");
+        let error = answer.context(request).context("open the store");
+
+        let told = one_line(&error);
+
+        let wanted = "open the store: PUT failed: 403 Forbidden: <Error> <Code>Denied</Code>";
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -60,7 +60,10 @@ pub enum LocalOpenError {
         source: std::io::Error,
     },
     /// Anything else, such as a path that is a file.
-    #[error("directory {} cannot be opened", directory.display())]
+    #[error(
+        "directory {} cannot be opened: check the path, or choose another directory",
+        directory.display()
+    )]
     Io {
         /// The directory.
         directory: PathBuf,
