@@ -10,9 +10,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use esker_chain::limits::SETTLE_RETRY;
 use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::{Env, Shutdown, TaskFailure, timeout};
+use esker_object::StoreErrorKind;
 use esker_types::ObjectKind;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -167,9 +169,7 @@ impl JournalTask {
             let (reader, env) = (self.reader.clone(), self.env.clone());
             self.requests.push(match step {
                 Step::Put { at, object } => Box::pin(async move {
-                    let key = at.key(reader.cluster);
-                    let bucket = reader.bucket.as_ref();
-                    let settled = create_settled(bucket, &env, &key, object).await;
+                    let settled = create_when_there_is_room(&reader, &env, at, object).await;
                     Answer::Settled { at, settled }
                 }),
                 Step::Look { at } => Box::pin(async move {
@@ -373,6 +373,33 @@ async fn deposed_by(reader: &JournalReader, env: &Env, at: PlaceId) -> Option<Le
     };
     let named = timeout(env.clock.as_ref(), DEPOSED_BY_TIMEOUT, read).await;
     named.ok().flatten()
+}
+
+/// Creates an object of ours. A full store ends nothing, since nobody else could write there either:
+/// commands wait until there is room.
+async fn create_when_there_is_room(
+    reader: &JournalReader,
+    env: &Env,
+    at: PlaceId,
+    object: Bytes,
+) -> Result<Settled, SettleError> {
+    let key = at.key(reader.cluster);
+    let mut backoff = SETTLE_RETRY.begin();
+    loop {
+        let settled = create_settled(reader.bucket.as_ref(), env, &key, object.clone()).await;
+        match &settled {
+            Err(SettleError::Store { source, .. }) if source.kind == StoreErrorKind::Full => {
+                if backoff.tries() == 0 {
+                    tracing::error!(%at, error = ?source, "store is full: the journal waits");
+                }
+            }
+            _ => return settled,
+        }
+        let delay = backoff.next_delay(&env.rng);
+        env.clock
+            .sleep(delay.unwrap_or(SETTLE_RETRY.delay_max))
+            .await;
+    }
 }
 
 /// Reads a place never sent to until it is known whether somebody is there.

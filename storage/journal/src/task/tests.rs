@@ -289,7 +289,7 @@ async fn a_store_that_refuses_a_put_ends_the_journal_with_the_reason() {
     assert_eq!(journal.next().await, "roll 0");
     world
         .faulty
-        .add(on_put(Fault::Refuse(StoreErrorKind::Full)));
+        .add(on_put(Fault::Refuse(StoreErrorKind::Denied)));
 
     journal.append("a").await;
 
@@ -305,6 +305,22 @@ async fn a_store_that_refuses_a_put_ends_the_journal_with_the_reason() {
         journal.writer.epoch_check().await,
         Err(EpochCheckError::Closed)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_makes_commands_wait_and_loses_none() {
+    let world = World::new();
+    let mut journal = world.lead("leader", config()).await;
+    assert_eq!(journal.next().await, "roll 0");
+    let full = on_put(Fault::Refuse(StoreErrorKind::Full)).times(5);
+    world.faulty.add(full);
+
+    journal.append("a").await;
+    journal.append("b").await;
+
+    assert_eq!(journal.next().await, "0 a");
+    assert_eq!(journal.next().await, "1 b");
+    assert_eq!(world.faulty.struck(), 5);
 }
 
 #[tokio::test(start_paused = true)]
