@@ -375,7 +375,7 @@ async fn deposed_by(reader: &JournalReader, env: &Env, at: PlaceId) -> Option<Le
     named.ok().flatten()
 }
 
-/// Creates an object of ours. A full store ends nothing, since nobody else could write there either:
+/// Creates an object of ours. A full store ends nothing, as nobody else could write there either:
 /// commands wait until there is room.
 async fn create_when_there_is_room(
     reader: &JournalReader,
