@@ -1,4 +1,4 @@
-//! Apache Kafka's own command-line tools, from the unmodified jars that `.ci/bootstrap jvm` fetched.
+//! Apache Kafka's own command-line tools, from the unmodified jars of `.ci/bootstrap jvm`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -94,7 +94,7 @@ impl Kcat {
     pub fn program(&self, arguments: &[&str]) -> Program {
         // No librdkafka default of a home directory's kcat.conf.
         let program = Program::new("kcat").variable("KCAT_CONFIG", "/dev/null");
-        program.args(["-b", &self.bootstrap, "-q"]).args(arguments)
+        program.args(["-b", &self.bootstrap]).args(arguments)
     }
 
     /// Produces records with keys, in order; an empty key or value is sent as null.

@@ -38,12 +38,28 @@ impl TestStore {
         let directory = TempDir::with_prefix("esker-e2e-")?;
         let seaweed = match kind {
             StoreKind::Directory => None,
-            StoreKind::Seaweed => {
-                let server = SeaweedServer::start(directory.path()).await?;
-                server.create_bucket(BUCKET).await?;
-                Some(server)
-            }
+            StoreKind::Seaweed => Some(SeaweedServer::start(directory.path()).await?),
         };
+        Self::with_bucket(seaweed, directory).await
+    }
+
+    /// SeaweedFS that looks at no signature: for a shaper that changes signed headers.
+    ///
+    /// # Errors
+    /// SeaweedFS is missing or does not come up.
+    pub async fn start_open() -> anyhow::Result<Self> {
+        let directory = TempDir::with_prefix("esker-e2e-")?;
+        let seaweed = SeaweedServer::start_open(directory.path()).await?;
+        Self::with_bucket(Some(seaweed), directory).await
+    }
+
+    async fn with_bucket(
+        seaweed: Option<SeaweedServer>,
+        directory: TempDir,
+    ) -> anyhow::Result<Self> {
+        if let Some(server) = &seaweed {
+            server.create_bucket(BUCKET).await?;
+        }
         Ok(Self { seaweed, directory })
     }
 

@@ -10,6 +10,9 @@ const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 /// Records of each batch.
 const BATCH_RECORDS: usize = 24;
 
+/// Key and value of a record as it was stored.
+type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Keys and values with nulls, bytes that are no text, and enough of the same to compress.
 fn records(salt: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let record = |number: usize| {
@@ -29,16 +32,16 @@ fn non_empty(bytes: &[u8]) -> Option<Vec<u8>> {
     (!bytes.is_empty()).then(|| bytes.to_vec())
 }
 
-fn wanted(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn wanted(records: &[(Vec<u8>, Vec<u8>)]) -> Vec<KeyValue> {
     let row = |(key, value): &(Vec<u8>, Vec<u8>)| (non_empty(key), non_empty(value));
     records.iter().map(row).collect()
 }
 
-fn of_kcat(record: &KcatRecord) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+fn of_kcat(record: &KcatRecord) -> KeyValue {
     (record.key.clone(), record.value.clone())
 }
 
-fn of_http(record: &HttpRecord) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+fn of_http(record: &HttpRecord) -> KeyValue {
     (record.key.clone(), record.value.clone())
 }
 
@@ -175,10 +178,7 @@ pub(crate) async fn curl_and_kcat(kind: StoreKind) -> anyhow::Result<()> {
 }
 
 /// Every offset as a start, over Kafka and over HTTP.
-async fn from_everywhere(
-    esker: &EskerProcess,
-    wanted: &[(Option<Vec<u8>>, Option<Vec<u8>>)],
-) -> anyhow::Result<()> {
+async fn from_everywhere(esker: &EskerProcess, wanted: &[KeyValue]) -> anyhow::Result<()> {
     let (kcat, api) = (Kcat::new(esker.kafka), HttpApi::new(esker.http));
     let count = wanted.len();
     // From the middle on and then around, so that a cold cache meets every kind of start.

@@ -13,7 +13,7 @@ const GROUP: &str = "java-group";
 /// Per tool of sarama and codec.
 const SARAMA_RECORDS: &str = "40";
 
-/// `Partition:3	Offset:0	key	value` of the console consumer.
+/// A line of the console consumer: `Partition:3`, `Offset:0`, key, value, with tabs between.
 fn parse_printed(line: &str) -> Option<(i32, i64, Vec<u8>, Vec<u8>)> {
     let mut words = line.split('\t');
     let partition = words.next()?.strip_prefix("Partition:")?.parse().ok()?;
