@@ -20,6 +20,9 @@ pub struct MetadataConfig {
     pub standby_interval: Duration,
     /// Looks in a row that find no living leader before a standby takes over.
     pub standby_misses_max: u32,
+    /// How often a standby reads what the leader wrote, while that one lives: two GETs at least.
+    /// What it has not read when it takes over it reads then.
+    pub standby_catch_up_interval: Duration,
     /// How long an empty group waits for more members before its first generation.
     pub group_initial_rebalance_delay: Duration,
 }
@@ -33,6 +36,7 @@ impl Default for MetadataConfig {
             deposed_check_interval: Duration::from_secs(10),
             standby_interval: Duration::from_secs(2),
             standby_misses_max: 3,
+            standby_catch_up_interval: Duration::from_secs(30),
             group_initial_rebalance_delay: Duration::from_secs(3),
         }
     }

@@ -162,7 +162,8 @@ impl MetadataTask {
         owner: OwnerId,
     ) -> Result<Leadership<DurableState>, MetadataFailure> {
         let mut follower = self.open(owner).await?;
-        let mut misses = 0;
+        let clock = &self.parts.env.clock;
+        let (mut misses, mut caught_up) = (0, clock.now());
         loop {
             if let Some(leader) = follower.leader().cloned() {
                 if self.parts.probe.is_alive(&leader).await {
@@ -176,8 +177,13 @@ impl MetadataTask {
                 if was_alive && misses < self.config.standby_misses_max {
                     let interval = self.config.standby_interval;
                     let jitter = self.parts.env.rng.unit() / 2.0 + 0.75;
-                    self.parts.env.clock.sleep(interval.mul_f64(jitter)).await;
-                    self.catch_up(&mut follower).await?;
+                    clock.sleep(interval.mul_f64(jitter)).await;
+                    let age = clock.now().since(caught_up);
+                    // Whoever does not answer may have been replaced.
+                    if misses > 0 || age >= self.config.standby_catch_up_interval {
+                        self.catch_up(&mut follower).await?;
+                        caught_up = clock.now();
+                    }
                     continue;
                 }
             }

@@ -356,6 +356,30 @@ async fn a_standby_waits_while_the_leader_lives_and_takes_over_when_it_does_not(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_standby_asks_the_bucket_little_while_the_leader_lives() {
+    let world = World::new();
+    let leader = world.start().await;
+    world.told.alive.store(true, Ordering::Relaxed);
+    let standby = world.spawn();
+    standby
+        .service
+        .status_becomes(|status| matches!(status, MetadataStatus::Standby { .. }))
+        .await;
+    let journal_gets = || world.faulty.count(Operation::Get, KeyClass::Journal);
+    let before = (journal_gets(), world.faulty.requests().len());
+
+    world.env.clock.sleep(Duration::from_secs(600)).await;
+    let after = (journal_gets(), world.faulty.requests().len());
+
+    let (gets, requests) = (after.0 - before.0, after.1 - before.1);
+    // Ten minutes: a look of the leader every 10 s, two gets of the standby every 30 s.
+    assert!((60..=110).contains(&gets), "{gets} gets");
+    assert_eq!(requests, gets, "nothing else is asked");
+    leader.kill().await;
+    standby.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn topics_are_durable_before_the_answer_and_gone_after_their_deletion() {
     let world = World::new();
     let process = world.start().await;
