@@ -14,7 +14,9 @@ topic=quickstart
 ready_seconds_max=30
 server=
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold= plain=
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 fail() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
 show() { printf '  $ %s\n' "$*"; }
 
