@@ -5,6 +5,7 @@
 mod http_api;
 mod kafka_tools;
 mod kcat;
+pub mod load;
 mod program;
 mod store;
 mod wire;
