@@ -44,7 +44,7 @@ tidy: ## the rules of docs/STYLE.md that a machine can check
 unit: ## unit, property and in-process tests of every crate
 	cargo test --workspace --exclude esker-e2e --quiet
 
-e2e: ## black box: the binary against directory and MinIO, with Kafka's tools, sarama, kcat and curl
+e2e: ## black box: the binary against a directory and SeaweedFS, with Kafka's tools, sarama, kcat and curl
 	cargo build --quiet -p esker -p esker-testkit
 	cargo test -p esker-e2e -- --nocapture --test-threads=1
 

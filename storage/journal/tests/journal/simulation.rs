@@ -58,6 +58,7 @@ struct Oracle {
     /// States seen by readers; each must be the beginning of the last one.
     seen: Vec<Vec<u64>>,
     next_command: u64,
+    epochs: BTreeSet<u64>,
     epoch_won: u64,
     counts: Happened,
 }
@@ -66,6 +67,7 @@ struct Oracle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Happened {
     won: u64,
+    won_late: u64,
     lost: u64,
     deposed: u64,
     crashed: u64,
@@ -98,7 +100,15 @@ impl Oracle {
     /// A leader begins with this state.
     fn begins(&mut self, state: &[u64], epoch: u64) {
         self.counts.won += 1;
-        assert!(epoch > self.epoch_won, "epochs rise with each take-over");
+        assert!(self.epochs.insert(epoch), "each epoch has one leader");
+        let once: BTreeSet<&u64> = state.iter().collect();
+        assert_eq!(once.len(), state.len(), "each command is there once");
+        if epoch < self.epoch_won {
+            // It hears late that it has won, and is deposed already without knowing it.
+            self.counts.won_late += 1;
+            assert!(self.truth.starts_with(state), "it was whole when it won");
+            return;
+        }
         self.epoch_won = epoch;
         assert!(
             state.starts_with(&self.truth),
@@ -106,8 +116,6 @@ impl Oracle {
             state,
             self.truth
         );
-        let once: BTreeSet<&u64> = state.iter().collect();
-        assert_eq!(once.len(), state.len(), "each command is there once");
         // What no one was told of before was durable all the same.
         self.truth = state.to_vec();
     }
@@ -425,6 +433,7 @@ fn whatever_happens_durable_commands_stay_once_and_in_order() {
         let outcome = simulate(seed);
         let counts = outcome.counts;
         all.won += counts.won;
+        all.won_late += counts.won_late;
         all.lost += counts.lost;
         all.deposed += counts.deposed;
         all.crashed += counts.crashed;

@@ -62,7 +62,8 @@ impl JournalState for Numbers {
     }
 }
 
-/// A bucket that notes each deletion of what must stay for ever: places 0 and seals.
+/// A bucket that notes each deletion of what must stay for ever: places 0, and seals that end a
+/// roll. A stray seal on a collected place may go: a second collector's late deletion can meet it.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     pub(crate) memory: MemoryBucket,
@@ -74,6 +75,33 @@ impl Watched {
         Self {
             memory: MemoryBucket::new(),
             lost_for_ever: Arc::default(),
+        }
+    }
+}
+
+impl Watched {
+    async fn read(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
+        let read = self.memory.get(key, ReadRange::Full).await?;
+        Ok(read.map(|read| read.bytes))
+    }
+
+    async fn must_stay(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        let Some(bytes) = self.read(key).await? else {
+            return Ok(false);
+        };
+        match check_object(CLUSTER, &bytes) {
+            Ok(ObjectKind::JournalHead) => Ok(true),
+            Ok(ObjectKind::JournalSeal) => {
+                let mut numbers = key.as_str().rsplit('/').map(str::parse::<u64>);
+                let place = numbers.next().unwrap().unwrap();
+                let roll = numbers.next().unwrap().unwrap();
+                let next = ObjectKey::journal_place(CLUSTER, roll + 1, 0);
+                let verdict = self.read(&next).await?;
+                // A verdict ends with the place and the write id of the seal that it names.
+                let named = [&place.to_be_bytes()[..], &bytes[8..24]].concat();
+                Ok(place == 0 || verdict.is_none_or(|verdict| verdict.ends_with(&named)))
+            }
+            Ok(_) | Err(_) => Ok(false),
         }
     }
 }
@@ -106,10 +134,7 @@ impl Bucket for Watched {
 
     fn delete<'a>(&'a self, key: &'a ObjectKey) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let found = self.memory.get(key, ReadRange::Full).await?;
-            let kind = found.and_then(|read| check_object(CLUSTER, &read.bytes).ok());
-            let stays = [ObjectKind::JournalHead, ObjectKind::JournalSeal];
-            if kind.is_some_and(|kind| stays.contains(&kind)) {
+            if self.must_stay(key).await? {
                 self.lost_for_ever.lock().unwrap().push(key.clone());
             }
             self.memory.delete(key).await
