@@ -31,7 +31,10 @@ pub(super) fn error_variants(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     for source in tree.product() {
         // A private error is a step inside one file; its callers see another.
-        for at in source.find_production("enum ").filter(|at| is_public(source, *at)) {
+        for at in source
+            .find_production("enum ")
+            .filter(|at| is_public(source, *at))
+        {
             let rest = source.code.get(at + "enum ".len()..).unwrap_or_default();
             let name = words(rest).next().map_or("", |(_, name)| name);
             if !name.ends_with("Error") {
