@@ -389,7 +389,7 @@ async fn create_when_there_is_room(
         let settled = create_settled(reader.bucket.as_ref(), env, &key, object.clone()).await;
         match &settled {
             Err(SettleError::Store { source, .. }) if source.kind == StoreErrorKind::Full => {
-                if backoff.tries() == 0 {
+                if backoff.tries() == 1 {
                     tracing::error!(%at, error = ?source, "store is full: the journal waits");
                 }
             }
