@@ -86,6 +86,7 @@ pub(crate) struct Leader {
     decisions_seen: u64,
     checked_at: MonotonicTime,
     checkpointed_at: MonotonicTime,
+    ticked_at: MonotonicTime,
     end: Option<LeaderEnd>,
 }
 
@@ -126,6 +127,7 @@ impl Leader {
             decisions_seen: 0,
             checked_at: now,
             checkpointed_at: now,
+            ticked_at: now,
             end: None,
         }
     }
@@ -165,12 +167,17 @@ impl Leader {
     ) -> LeaderEnd {
         let clock = Arc::clone(&self.parts.env.clock);
         loop {
+            // Here and not when a sleep has ended: under load none would end before the next turn.
+            let due = self.tick_due();
+            if self.now() >= due {
+                self.tick();
+            }
             self.settle();
             if let Some(end) = self.end.take() {
                 return end;
             }
             let has_room = self.outbox.len() < COMMANDS_WAITING_MAX;
-            let until_tick = self.until_tick();
+            let until_tick = self.tick_due().since(self.now());
             tokio::select! {
                 biased; // what is durable first: it frees memory and answers callers
                 event = events.next() => match event {
@@ -183,7 +190,7 @@ impl Leader {
                 }
                 () = shutdown.requested() => return self.stop(&mut events).await,
                 Some(request) = requests.recv(), if has_room => self.request(request),
-                () = clock.sleep(until_tick) => self.tick(),
+                () = clock.sleep(until_tick) => {}
             }
         }
     }
@@ -255,16 +262,17 @@ impl Leader {
         self.callers.answer_topics();
     }
 
-    fn until_tick(&self) -> Duration {
-        let now = self.now();
+    /// When time must be told to the cores: at what they wait for, within bounds.
+    fn tick_due(&self) -> MonotonicTime {
         let cores = [self.sequencer.next_tick(), self.groups.next_deadline()];
-        let next = cores.into_iter().flatten().min();
-        let until = next.map_or(TICK_MAX, |next| next.since(now));
-        until.clamp(TICK_MIN, TICK_MAX)
+        let latest = self.ticked_at.after(TICK_MAX);
+        let next = cores.into_iter().flatten().min().unwrap_or(latest);
+        next.clamp(self.ticked_at.after(TICK_MIN), latest)
     }
 
     fn tick(&mut self) {
         let moment = self.moment();
+        self.ticked_at = moment.now;
         let effects = self.sequencer.tick(moment.now);
         self.sequencer_effects(effects);
         let effects = self.groups.tick(moment, &self.state.groups);

@@ -125,6 +125,48 @@ async fn a_clean_stop_leaves_nothing_to_walk() {
     );
 }
 
+/// A request every 5 ms: less than any pause that the leader could sleep through.
+async fn ask_without_pause(world: &World, process: &Process, count: u32) {
+    for _ in 0..count {
+        process.service.topics_current().await.unwrap();
+        world.env.clock.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_is_written_while_requests_never_pause() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let reserved = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.write(&process, &reserved).await;
+    let puts = || world.faulty.count(Operation::Put, KeyClass::Journal);
+    let before = puts();
+
+    ask_without_pause(&world, &process, 2400).await;
+
+    assert_eq!(puts(), before + 1, "12 s are longer than the interval");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_segment_is_sealed_while_requests_never_pause() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    pod.reserve(&process, at, &batch(&["a"])).await;
+
+    ask_without_pause(&world, &process, 200).await;
+
+    let seals = world.faulty.count(Operation::Put, KeyClass::Session);
+    assert!(seals > 0, "1 s is longer than the stall deadline");
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(0)))
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn latest_waits_for_what_was_undecided_and_covers_it() {
     let world = World::new();
