@@ -20,6 +20,8 @@ const ROUNDS: u64 = 20;
 /// A start after a kill may take so long, and the time of its walk, and of the race by which it
 /// probes the store (on SeaweedFS 0 to 5 s: losers wait for its lock in steps of a second).
 const START_WITHIN: Duration = Duration::from_secs(2);
+/// Segments that a start walks at most: a checkpoint is due behind 256, looked for twice a second.
+const WALKED_MAX: u64 = 640;
 
 #[expect(
     clippy::disallowed_methods,
@@ -197,6 +199,7 @@ async fn survives_kills(kind: StoreKind) -> anyhow::Result<()> {
     );
     for start in &starts {
         let allowed = START_WITHIN + start.walk + start.probe;
+        ensure!(start.walked_segments <= WALKED_MAX, "{start:?}");
         ensure!(
             start.ready_after <= allowed,
             "{start:?} is slower than {allowed:?}"

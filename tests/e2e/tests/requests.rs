@@ -28,6 +28,9 @@ const SEGMENTS: u64 = 40;
 /// Places behind the last segment that a walk may look at in vain.
 const WALK_AHEAD: u64 = 16;
 
+/// A checkpoint is due behind so many.
+const CHECKPOINT_SEGMENTS: u64 = 256;
+
 /// Non-probe requests of a start: operation, class, count.
 type Cost = &'static [(&'static str, KeyClass, u64)];
 const START_EMPTY: Cost = &[
@@ -326,6 +329,13 @@ async fn consumers_at_the_tail_read_nothing_from_the_store() -> anyhow::Result<(
     ensure!(
         seen == 5 * sent,
         "{seen} records seen, {sent} sent to each partition"
+    );
+    let segments = report.count("put", Some(KeyClass::Session));
+    let journal = report.count("put", Some(KeyClass::Journal));
+    // The session, and a checkpoint per 256 segments, looked for twice a second.
+    ensure!(
+        (1 + segments / 768..=2 + segments / CHECKPOINT_SEGMENTS).contains(&journal),
+        "{journal} puts of the journal for {segments} segments"
     );
     ensure!(
         report.count("get", Some(KeyClass::Session)) == 0,
