@@ -41,7 +41,7 @@ impl Default for IngestConfig {
         Self {
             segment_bytes_max: SEGMENT_BYTES_MAX,
             segment_batches_max: BATCHES_PER_SEGMENT_MAX,
-            // At most ten puts a second and pod below 80 MB/s.
+            // About ten puts a second and pod below 80 MB/s while puts overlap: docs/ingest.md.
             linger: Duration::from_millis(100),
             // 64 MiB in flight: 200 ms puts then carry 320 MB/s.
             uploads_max: 8,

@@ -1,8 +1,9 @@
 //! How soon a segment that is not full may follow another one. Pure.
 //!
-//! One segment per linger in the long run, which bounds the bill, and two in short order after a
-//! rest: of a burst of requests the first is on its way at once when nothing is in flight, the
-//! others gather for a moment and follow together. No batch waits longer than the linger.
+//! While puts are in flight: one segment per linger in the long run, two in short order after a
+//! rest. Of a burst of requests the first is on its way at once when nothing is in flight, the
+//! others gather for a moment and follow together. No batch waits longer than the linger. With
+//! nothing in flight a segment is closed at once: short puts are bounded by their own time.
 
 use std::time::Duration;
 
