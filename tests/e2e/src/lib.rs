@@ -13,6 +13,6 @@ mod wire;
 pub use http_api::{Answer, HttpApi, HttpRecord};
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
-pub use program::{Program, Ran, bootstrapped, esker, proved};
+pub use program::{Program, Ran, esker, proved};
 pub use store::{StoreKind, TestStore};
 pub use wire::{Wire, cluster_id, request};
