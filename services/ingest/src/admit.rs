@@ -93,16 +93,11 @@ impl Admission {
             Some(error) => self.refuse_all(request, &error),
             None => self.admit(&context, request).await,
         };
-        if acks != 0 {
-            return reply.answer().boxed();
-        }
-        // No answer will tell of a refusal: closing makes the client ask for metadata.
-        let ending = if reply.has_refusal() {
-            Reply::Close
+        if acks == 0 {
+            reply.silence().boxed()
         } else {
-            Reply::Nothing
-        };
-        std::future::ready(ending).boxed()
+            reply.answer().boxed()
+        }
     }
 
     /// Appends one batch and waits for its outcome.
