@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO_BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build release test check fmt lint docs tidy unit e2e kill shaper fuzz clean-cache bootstrap
+.PHONY: help quickstart build release test check fmt lint docs tidy unit e2e compat compat-short kill shaper fuzz clean-cache bootstrap
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -47,6 +47,15 @@ unit: ## unit, property and in-process tests of every crate
 e2e: ## black box: the binary against a directory and SeaweedFS, with Kafka's tools, sarama, kcat and curl
 	cargo build --quiet -p esker -p esker-testkit
 	cargo test -p esker-e2e -- --nocapture --test-threads=1
+
+compat: ## unmodified clients and their own test suites against a directory and MinIO; writes docs/compatibility.md (an hour; ARGS="--store minio kcat")
+	@.ci/bootstrap compat
+	cargo build --quiet -p esker
+	@tests/compat/run.py $(ARGS)
+
+compat-short: ## the bounded part of compat that CI runs
+	cargo build --quiet -p esker
+	@tests/compat/run.py --short $(ARGS)
 
 kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
 	cargo build --quiet -p esker -p esker-testkit
