@@ -22,7 +22,7 @@ build: ## build the binary (debug)
 release: ## build the binary as it is shipped
 	cargo build -p esker --release
 
-test: bootstrap check unit e2e ## everything that decides whether a change lands
+test: bootstrap check unit e2e compat-short ## everything that decides whether a change lands
 
 bootstrap: ## install what the tests need (idempotent, outside the checkout)
 	.ci/bootstrap

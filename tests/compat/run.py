@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Runs unmodified Kafka clients of others against Esker and says how each test ended.
 
-Usage: run.py [--short] [--store directory|minio] [--keep] [SUITE ...]
+Usage: run.py [--short] [--store directory|minio] [SUITE ...]
 --short runs the bounded part that CI runs and leaves the committed results alone; otherwise
 tests/compat/results.json and docs/compatibility.md are brought up to date. Logs stay below
 ~/.cache/esker/compat. A test listed in reasons.toml may fail, for the reason given there;
 should it pass, the entry is out of date and that is a failure.
 """
+
 import argparse
 import sys
 import time
@@ -29,6 +30,7 @@ SERVER = ["--default-partitions", "4", "--group-initial-rebalance-delay-ms", "0"
 class Context:
     """What a suite is given."""
 
+    store: str
     bootstrap: str
     scratch: Path
     short: bool
@@ -41,7 +43,7 @@ def reasons():
 
 def judge(row, known):
     """A failure with a written reason is skipped; a written reason without failure is a failure."""
-    entry = known.get((row.suite, row.test)) or known.get((row.suite, row.test.split("/")[0] + "/*"))
+    entry = known.get((row.suite, row.test))
     if not entry:
         return row
     if row.status == "fail":
@@ -58,7 +60,7 @@ def run_suite(suite, store, short, known):
     rows, started = [], time.monotonic()
     try:
         with esker(store, scratch, SERVER) as kafka:
-            for row in suite.run(Context(kafka, scratch, short)):
+            for row in suite.run(Context(store, kafka, scratch, short)):
                 row = judge(row, known)
                 rows.append(row)
                 if row.status != "pass":
@@ -86,6 +88,8 @@ def main():
     known, rows = reasons(), []
     for store in arguments.store or sorted(STORES):
         for suite in chosen:
+            if arguments.short and store not in getattr(suite, "SHORT_STORES", STORES):
+                continue
             got = run_suite(suite, store, arguments.short, known)
             rows += got
             if not arguments.short and not any(row.status == "missing" for row in got):

@@ -24,6 +24,8 @@ pub const SNAPPY_RATIO_MAX: u64 = 22;
 pub const READ_AHEAD_BYTES: usize = 8 * 1024;
 /// Bytes of a record's memory taken before its bytes have come; it grows with them.
 pub const RECORD_RESERVE_BYTES_MAX: usize = 64 * 1024;
+/// Keyless records that the refusal of a batch for a compacted topic names; it may hold more.
+pub const KEYLESS_RECORDS_LISTED_MAX: usize = 1000;
 
 const _: () = assert!(DECOMPRESSED_BYTES_FLOOR <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES_MIN <= RECORD_BYTES_MIN);

@@ -1,7 +1,8 @@
-"""aiokafka, used as applications use it: produce, consume, groups, admin; every content compared exactly.
+"""aiokafka: produce, consume, groups, admin, as applications do; contents compared exactly.
 
 Usage: aiokafka_client.py BOOTSTRAP PREFIX. Prints one "RESULT {json}" line a test.
 """
+
 import asyncio
 import sys
 import time
@@ -162,7 +163,9 @@ async def append_time():
     before = int(time.time() * 1000)
     await send(topic, [{"value": b"x", "timestamp_ms": 1}])
     record = (await read(topic, 1))[0]
-    assert record.timestamp_type == 1 and before - 1000 <= record.timestamp <= before + 60000, record
+    assert (
+        record.timestamp_type == 1 and before - 1000 <= record.timestamp <= before + 60000
+    ), record
 
 
 @CASES.case("consume: assign, seek, pause, resume, offsets")
@@ -189,7 +192,9 @@ async def seek():
 async def by_time():
     topic = await create("times")
     at = TopicPartition(topic, 0)
-    await send(topic, [{"value": b"v", "partition": 0, "timestamp_ms": t} for t in (1000, 2000, 3000)])
+    await send(
+        topic, [{"value": b"v", "partition": 0, "timestamp_ms": t} for t in (1000, 2000, 3000)]
+    )
     async with consumer(topic) as client:
         assert (await client.offsets_for_times({at: 1500}))[at].offset == 1
         assert (await client.offsets_for_times({at: 3000}))[at].offset == 2
@@ -356,7 +361,7 @@ async def groups():
             await take(member, 10)
             await member.commit()
             (answer,) = await client.describe_consumer_groups([group])
-            (error, name, state, kind, _, members, *_) = answer.groups[0]
+            error, name, state, kind, _, members, *_ = answer.groups[0]
             assert (error, name, state, kind, len(members)) == (0, group, "Stable", "consumer", 1)
         assert (group, "consumer") in [tuple(g[:2]) for g in await client.list_consumer_groups()]
 

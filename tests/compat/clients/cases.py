@@ -1,4 +1,5 @@
 """Test cases of a client script: run in order, each reported as one "RESULT {json}" line."""
+
 import asyncio
 import faulthandler
 import inspect

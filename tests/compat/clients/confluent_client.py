@@ -1,7 +1,8 @@
-"""confluent-kafka (librdkafka's Python binding), used as applications use it; every content compared exactly.
+"""confluent-kafka (librdkafka's Python binding): produce, consume, groups, admin, as applications do; contents compared exactly.
 
 Usage: confluent_client.py BOOTSTRAP PREFIX. Prints one "RESULT {json}" line a test.
 """
+
 import sys
 import time
 
@@ -260,7 +261,9 @@ def share(strategy):
 
 
 for name in ("range", "roundrobin", "cooperative-sticky"):
-    CASES.case(f"group: two members share, the one left takes all ({name})")(lambda n=name: share(n))
+    CASES.case(f"group: two members share, the one left takes all ({name})")(
+        lambda n=name: share(n)
+    )
 
 
 @CASES.case("group: a static member comes back without a rebalance")
@@ -306,7 +309,10 @@ def cluster():
 def grow():
     topic = create("grow")
     admin().create_partitions([NewPartitions(topic, 3)])[topic].result(WAIT)
-    until("3 partitions", lambda: len(admin().list_topics(topic, timeout=WAIT).topics[topic].partitions) == 3)
+    until(
+        "3 partitions",
+        lambda: len(admin().list_topics(topic, timeout=WAIT).topics[topic].partitions) == 3,
+    )
     try:
         admin().create_partitions([NewPartitions(topic, 2)])[topic].result(WAIT)
         raise AssertionError("shrunk")

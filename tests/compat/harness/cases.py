@@ -1,4 +1,5 @@
 """Cases written in Python against a command-line tool."""
+
 import time
 import traceback
 
@@ -14,8 +15,8 @@ class Cases:
     def __init__(self, suite):
         self.suite, self.cases = suite, []
 
-    def case(self, name, short=True):
-        """Decorator. `short`: also part of CI's bounded run."""
+    def case(self, name, short=False):
+        """Decorator. `short`: also part of the bounded run."""
 
         def register(function):
             self.cases.append((name, function, short))

@@ -1,4 +1,5 @@
 """What .ci/bootstrap installed, and programs run to their end with a bound."""
+
 import os
 import signal
 import subprocess

@@ -1,7 +1,11 @@
 """Results: one row a test, kept as JSON, shown as a page."""
+
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.kit import CACHE, ROOT
 
 # pass, fail; skip: does not apply or cannot pass yet, with the reason; missing: no such tool here.
 STATUSES = ("pass", "fail", "skip", "missing")
@@ -28,6 +32,14 @@ def counts(rows):
     return line + (f", {found['missing']} MISSING" if found["missing"] else "")
 
 
+def plain(row):
+    """As it is kept: without what differs from run to run and from machine to machine."""
+    kept = {key: value for key, value in asdict(row).items() if key not in ("suite", "seconds")}
+    for path, name in ((CACHE, "~/.cache/esker"), (ROOT, "."), (Path.home(), "~")):
+        kept["reason"] = kept["reason"].replace(str(path), name)
+    return kept
+
+
 def load(path):
     return json.loads(path.read_text()) if path.exists() else {"stores": {}}
 
@@ -35,13 +47,14 @@ def load(path):
 def save(path, store, suite, rows):
     """Replaces what is known about one suite on one store."""
     known = load(path)
-    known["stores"].setdefault(store, {})[suite] = [asdict(row) for row in rows]
+    known["stores"].setdefault(store, {})[suite] = [plain(row) for row in rows]
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def cell(text):
+    """The end of a long reason says most: there stands the error."""
     line = " ".join(text.split()).replace("|", "\\|")
-    return line if len(line) <= 300 else line[:297] + "..."
+    return line if len(line) <= 300 else "…" + line[-299:]
 
 
 def page(known, suites):
@@ -61,7 +74,8 @@ def page(known, suites):
     for suite in suites:
         total = []
         for store in stores:
-            rows = [Row(**row) for row in known["stores"][store].get(suite.NAME, [])]
+            found = known["stores"][store].get(suite.NAME, [])
+            rows = [Row(suite.NAME, **row) for row in found]
             total.append(counts(rows) if rows else "not run")
         lines.append(f"| [{suite.NAME}](#{suite.NAME}) | {suite.CLIENT} | {' | '.join(total)} |")
     for suite in suites:

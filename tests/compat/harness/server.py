@@ -1,4 +1,5 @@
 """Esker under test, on a directory or on MinIO; everything below one scratch directory."""
+
 import os
 import shutil
 import socket

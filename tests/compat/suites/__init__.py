@@ -1,4 +1,5 @@
 """One module a suite: NAME, CLIENT, ABOUT, SHORT (part of CI's bounded run) and run(context)."""
+
 from suites import (
     aiokafka,
     confluent_kafka,

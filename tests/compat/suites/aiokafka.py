@@ -1,10 +1,13 @@
 """aiokafka from PyPI, driven by a script of ours."""
+
 from harness.kit import HERE, cached
 from suites.script import results
 
 NAME = "aiokafka"
 CLIENT = "aiokafka 0.14.0 (PyPI)"
-ABOUT = "`tests/compat/clients/aiokafka_client.py`: produce, consume, groups, admin, contents compared."
+ABOUT = (
+    "`tests/compat/clients/aiokafka_client.py`: produce, consume, groups, admin, contents compared."
+)
 SHORT = True
 TESTS = 20
 

@@ -1,4 +1,5 @@
 """franz-go's own tests of pkg/kgo, built unmodified by .ci/bootstrap."""
+
 import re
 import subprocess
 from pathlib import Path
@@ -25,7 +26,9 @@ BROKER = re.compile(r"\b(tmpTopic\w*|newTestClient|adm\(\)|getSeedBrokers|testCh
 def broker_tests():
     """Names of the test functions whose source reaches for a broker."""
     command = ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/twmb/franz-go"]
-    found = subprocess.run(command, cwd=HERE / "franz-go", capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        command, cwd=HERE / "franz-go", capture_output=True, text=True, check=True
+    )
     names = set()
     for path in (Path(found.stdout.strip()) / "pkg/kgo").glob("*_test.go"):
         for body in re.split(r"\n(?=func )", path.read_text()):
@@ -59,14 +62,18 @@ def run(context):
         yield Row(NAME, name, "skip", why)
     command = [binary, "-test.v", "-test.count=1", f"-test.timeout={SECONDS_MAX}s"]
     words = [*command, "-test.skip", "|".join(f"^{name}$" for name in NOT_RUN)]
-    ran = run_program(words, SECONDS_MAX + 30, context.scratch / "kgo.log", env=environment(context))
+    ran = run_program(
+        words, SECONDS_MAX + 30, context.scratch / "kgo.log", env=environment(context)
+    )
     for name, status, seconds, said in ended(ran):
         if name.split("/")[0] in brokers:
             yield Row(NAME, name, status, "" if status == "pass" else said, seconds)
         elif "/" not in name:
             local.append((name, status))
     failed = [name for name, status in local if status == "fail"]
-    yield Row(NAME, f"{len(local)} tests without a broker", "fail" if failed else "pass", " ".join(failed))
+    yield Row(
+        NAME, f"{len(local)} tests without a broker", "fail" if failed else "pass", " ".join(failed)
+    )
     if not ran.out.rstrip().endswith(("PASS", "FAIL")):
         yield Row(NAME, "(run)", "fail", ran.tail())
     yield from chaos(context, command)

@@ -1,4 +1,5 @@
 """Apache Kafka's own tools, from the unmodified jars of `.ci/bootstrap jvm`."""
+
 from harness.kit import cached, run
 
 SECONDS_MAX = 120

@@ -1,4 +1,5 @@
 """Kafka Streams: the quickstart's WordCountDemo, counted exactly."""
+
 import random
 import time
 from collections import Counter
@@ -10,7 +11,9 @@ from suites.jvm import Jvm
 
 NAME = "kafka-streams"
 CLIENT = f"Apache Kafka Streams {KAFKA_VERSION} (Maven)"
-ABOUT = "`WordCountDemo` of Kafka's examples, by its quickstart: every word's last count is compared."
+ABOUT = (
+    "`WordCountDemo` of Kafka's examples, by its quickstart: every word's last count is compared."
+)
 SHORT = False
 CASES = Cases(NAME)
 DEMO = "org.apache.kafka.streams.examples.wordcount.WordCountDemo"

@@ -1,4 +1,5 @@
 """Apache Kafka's command-line tools, as its distribution's scripts start them."""
+
 import json
 import re
 import time
@@ -11,6 +12,7 @@ NAME = "kafka-tools"
 CLIENT = f"Apache Kafka {KAFKA_VERSION} (Maven)"
 ABOUT = "`tests/compat/suites/kafka_tools.py`: one test a main class and use, outputs compared."
 SHORT = True
+SHORT_STORES = ("directory",)  # each use is a JVM
 CASES = Cases(NAME)
 CONSOLE = "consumer.ConsoleConsumer"
 GROUP = "consumer.group.ConsumerGroupCommand"
@@ -45,7 +47,7 @@ def offsets(k, topic, *more):
     return sorted(k("GetOffsetShell", "--topic", topic, *more, errors=False).split())
 
 
-@CASES.case("TopicCommand: create, list, describe, delete")
+@CASES.case("TopicCommand: create, list, describe, delete", short=True)
 def topics(k):
     create(k, "tc", "--config", "retention.ms=3600000", partitions=3)
     assert "tc" in k("TopicCommand", "--list").split()
@@ -58,14 +60,14 @@ def topics(k):
     assert "tc" not in k("TopicCommand", "--list").split()
 
 
-@CASES.case("TopicCommand: under-replicated, unavailable, at-min-isr are empty", short=False)
+@CASES.case("TopicCommand: under-replicated, unavailable, at-min-isr are empty")
 def health(k):
     create(k, "health")
     for option in ("--under-replicated-partitions", "--unavailable-partitions"):
         assert k("TopicCommand", "--describe", option, errors=False).strip() == ""
 
 
-@CASES.case("TopicCommand: alter --partitions")
+@CASES.case("TopicCommand: alter --partitions", short=True)
 def grow(k):
     create(k, "grow")
     k("TopicCommand", "--alter", "--topic", "grow", "--partitions", "4")
@@ -74,11 +76,16 @@ def grow(k):
     assert "currently has 4 partitions" in out, out
 
 
-@CASES.case("ConsoleProducer, ConsoleConsumer: keys, headers, timestamps, partitions")
+@CASES.case("ConsoleProducer, ConsoleConsumer: keys, headers, timestamps, partitions", short=True)
 def console(k):
     create(k, "console")
     shape = ["parse.key=true", "key.separator=|", "parse.headers=true"]
-    send(k, "console", ["h:1\ta|one", "h:2\tb|two"], *sum((["--reader-property", s] for s in shape), []))
+    send(
+        k,
+        "console",
+        ["h:1\ta|one", "h:2\tb|two"],
+        *sum((["--reader-property", s] for s in shape), []),
+    )
     shown = ["print.key=true", "print.headers=true", "print.offset=true", "print.partition=true"]
     more = ["--from-beginning", *sum((["--formatter-property", s] for s in shown), [])]
     want = ["Partition:0\tOffset:0\th:1\ta\tone", "Partition:0\tOffset:1\th:2\tb\ttwo"]
@@ -117,7 +124,7 @@ def shell(k):
     assert "shell:0" in k("GetOffsetShell", errors=False)
 
 
-@CASES.case("ConsumerGroupCommand: list, describe with lag, members, state")
+@CASES.case("ConsumerGroupCommand: list, describe with lag, members, state", short=True)
 def group(k):
     create(k, "g", partitions=1)
     send(k, "g", range(10))
@@ -140,7 +147,12 @@ def reset(k):
     send(k, "r", range(10))
     commit(k, "r", "r-group", 4)
     until_empty(k, "r-group")
-    wants = [("--to-earliest", 0), ("--to-latest", 10), ("--shift-by", -3, 7), ("--to-offset", 2, 2)]
+    wants = [
+        ("--to-earliest", 0),
+        ("--to-latest", 10),
+        ("--shift-by", -3, 7),
+        ("--to-offset", 2, 2),
+    ]
     wants.append(("--to-datetime", "2000-01-01T00:00:00.000", 0))
     for option, *value, want in wants:
         words = ["--reset-offsets", "--group", "r-group", "--topic", "r", option]
@@ -173,7 +185,7 @@ def groups(k):
     assert "gc-group" in k("GroupsCommand", "--list", "--consumer")
 
 
-@CASES.case("DeleteRecordsCommand")
+@CASES.case("DeleteRecordsCommand", short=True)
 def delete_records(k):
     create(k, "dr")
     send(k, "dr", range(10))
@@ -185,7 +197,7 @@ def delete_records(k):
     assert read(k, "dr", 6, "--from-beginning") == ["4", "5", "6", "7", "8", "9"]
 
 
-@CASES.case("ConfigCommand: topics, brokers; add, delete, describe")
+@CASES.case("ConfigCommand: topics, brokers; add, delete, describe", short=True)
 def configs(k):
     create(k, "cc")
 
@@ -194,7 +206,9 @@ def configs(k):
         return k.main("kafka.admin.ConfigCommand", *words)
 
     entity = ["--entity-type", "topics", "--entity-name", "cc"]
-    config("--alter", *entity, "--add-config", "retention.ms=7200000,cleanup.policy=[compact,delete]")
+    config(
+        "--alter", *entity, "--add-config", "retention.ms=7200000,cleanup.policy=[compact,delete]"
+    )
     out = config("--describe", *entity)
     assert "retention.ms=7200000" in out and "cleanup.policy=compact,delete" in out, out
     config("--alter", *entity, "--delete-config", "retention.ms")
@@ -212,7 +226,7 @@ def versions(k):
         assert line in out, out[:3000]
 
 
-@CASES.case("ClusterTool: cluster-id, list-endpoints", short=False)
+@CASES.case("ClusterTool: cluster-id, list-endpoints")
 def cluster(k):
     name = "org.apache.kafka.tools.ClusterTool"
     out = k.main(name, "cluster-id", "--bootstrap-server", k.bootstrap)
@@ -221,7 +235,7 @@ def cluster(k):
     assert "127.0.0.1" in out, out
 
 
-@CASES.case("LogDirsCommand: sizes of topics", short=False)
+@CASES.case("LogDirsCommand: sizes of topics")
 def log_dirs(k):
     create(k, "ld")
     send(k, "ld", range(100))
@@ -231,7 +245,7 @@ def log_dirs(k):
     assert partition["partition"] == "ld-0" and partition["size"] > 0, found
 
 
-@CASES.case("LeaderElectionCommand: preferred", short=False)
+@CASES.case("LeaderElectionCommand: preferred")
 def election(k):
     create(k, "le")
     words = ["--election-type", "preferred", "--topic", "le", "--partition", "0"]
@@ -239,27 +253,27 @@ def election(k):
     assert "Successfully" in out or "already" in out, out
 
 
-@CASES.case("ReassignPartitionsCommand: list", short=False)
+@CASES.case("ReassignPartitionsCommand: list")
 def reassignments(k):
     name = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
     out = k.main(name, "--bootstrap-server", k.bootstrap, "--list")
     assert "No partition reassignments found" in out, out
 
 
-@CASES.case("MetadataQuorumCommand: describe --status", short=False)
+@CASES.case("MetadataQuorumCommand: describe --status")
 def quorum(k):
     name = "org.apache.kafka.tools.MetadataQuorumCommand"
     out = k.main(name, "--bootstrap-server", k.bootstrap, "describe", "--status")
     assert re.search(r"LeaderId:\s+1", out), out
 
 
-@CASES.case("FeatureCommand: describe", short=False)
+@CASES.case("FeatureCommand: describe")
 def features(k):
     name = "org.apache.kafka.tools.FeatureCommand"
     k.main(name, "--bootstrap-server", k.bootstrap, "describe")
 
 
-@CASES.case("ReplicaVerificationTool: no lag between replicas", short=False)
+@CASES.case("ReplicaVerificationTool: no lag between replicas")
 def replicas(k):
     create(k, "rv")
     send(k, "rv", range(10))
@@ -289,7 +303,9 @@ def latency(k):
     assert re.search(r"Percentiles: 50th = \d+", out), out
 
 
-@CASES.case("VerifiableProducer and VerifiableConsumer: 2 000 records, none lost or twice")
+@CASES.case(
+    "VerifiableProducer and VerifiableConsumer: 2 000 records, none lost or twice", short=True
+)
 def verifiable(k):
     create(k, "ver", partitions=3)
     words = ["--topic", "ver", "--max-messages", "2000", "--throughput", "-1", "--acks", "-1"]
@@ -317,7 +333,7 @@ def compatibility(k):
     assert "SUCCESS." in out, out
 
 
-@CASES.case("StreamsResetter: resets the offsets of an application", short=False)
+@CASES.case("StreamsResetter: resets the offsets of an application")
 def resetter(k):
     create(k, "sr-in")
     send(k, "sr-in", range(5))
@@ -329,7 +345,7 @@ def resetter(k):
 
 def later(name):
     """A tool of a feature that is not built yet: run all the same, its entry says why it fails."""
-    return CASES.case(name, short=False)
+    return CASES.case(name)
 
 
 @later("TransactionsCommand: list")
@@ -345,7 +361,7 @@ def acls(k):
     assert "No Authorizer is configured" in out, out
 
 
-@later("LogCompactionTester: the latest value of each key remains")
+@later("LogCompactionTester: the latest value of each key is read")
 def compaction(k):
     k("LogCompactionTester", "--messages", "1000", "--topics", "1", "--sleep", "5", seconds=60)
 

@@ -1,10 +1,13 @@
 """kafkajs from npm, driven by a script of ours."""
+
 from harness.kit import HERE, cached
 from suites.script import defined, results
 
 NAME = "kafkajs"
 CLIENT = "kafkajs 2.2.4 (npm)"
-ABOUT = "`tests/compat/clients/kafkajs_client.js`: produce, consume, groups, admin, contents compared."
+ABOUT = (
+    "`tests/compat/clients/kafkajs_client.js`: produce, consume, groups, admin, contents compared."
+)
 SHORT = True
 
 

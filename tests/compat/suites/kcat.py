@@ -1,4 +1,5 @@
 """kcat of Debian (librdkafka 2.0.2: also the case of an old librdkafka)."""
+
 import json
 import shutil
 
@@ -23,7 +24,7 @@ class Kcat:
         return ran.out
 
 
-@CASES.case("-L: brokers and topics, also as JSON")
+@CASES.case("-L: brokers and topics, also as JSON", short=True)
 def listing(kcat):
     kcat("-P", "-t", "kcat-list", stdin="x\n")
     assert 'topic "kcat-list" with 4 partitions' in kcat("-L")
@@ -32,7 +33,7 @@ def listing(kcat):
     assert "kcat-list" in [topic["topic"] for topic in found["topics"]]
 
 
-@CASES.case("-P and -C: keys, headers, nulls, exact formats")
+@CASES.case("-P and -C: keys, headers, nulls, exact formats", short=True)
 def exact(kcat):
     topic = "kcat-exact"
     kcat("-P", "-t", topic, "-p", "0", "-K", "|", "-H", "h=1", "-H", "h=2", stdin="a|one\nb|two\n")
@@ -41,7 +42,7 @@ def exact(kcat):
     assert got == "0 a one 3 h=1,h=2\n1 b two 3 h=1,h=2\n2 c  -1 \n", got
 
 
-@CASES.case("-z: every codec")
+@CASES.case("-z: every codec", short=True)
 def codecs(kcat):
     sent = "".join(f"line {i}\n" for i in range(1000))
     for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
@@ -50,7 +51,7 @@ def codecs(kcat):
         assert kcat("-C", "-t", topic, "-p", "1", "-e", "-q") == sent, codec
 
 
-@CASES.case("-o: from an offset, from the end, by timestamp")
+@CASES.case("-o: from an offset, from the end, by timestamp", short=True)
 def offsets(kcat):
     topic = "kcat-offsets"
     kcat("-P", "-t", topic, "-p", "0", stdin="".join(f"{i}\n" for i in range(10)))
@@ -60,7 +61,7 @@ def offsets(kcat):
     assert kcat("-C", "-t", topic, "-p", "0", "-o", "s@99999999999999", "-e", "-q") == ""
 
 
-@CASES.case("-Q: offsets by timestamp")
+@CASES.case("-Q: offsets by timestamp", short=True)
 def query(kcat):
     topic = "kcat-query"
     kcat("-P", "-t", topic, "-p", "0", stdin="x\n")
@@ -68,7 +69,7 @@ def query(kcat):
     assert kcat("-Q", "-t", f"{topic}:0:-1").split() == [topic, "[0]", "offset", "1"]
 
 
-@CASES.case("-G: a group reads all partitions, and goes on where it stopped")
+@CASES.case("-G: a group reads all partitions, and goes on where it stopped", short=True)
 def group(kcat):
     topic, sent = "kcat-group", [f"r{i}" for i in range(100)]
     kcat("-P", "-t", topic, stdin="".join(f"{line}\n" for line in sent))
@@ -78,7 +79,7 @@ def group(kcat):
     assert kcat("-G", "kcat-g", *more, topic) == "later\n"
 
 
-@CASES.case("-X enable.idempotence=true, acks=0 and 1")
+@CASES.case("-X enable.idempotence=true, acks=0 and 1", short=True)
 def producers(kcat):
     topic = "kcat-producers"
     for option in ("enable.idempotence=true", "acks=0", "acks=1"):
@@ -87,7 +88,7 @@ def producers(kcat):
     assert got == "enable.idempotence=true\nacks=0\nacks=1\n", got
 
 
-@CASES.case("-E: a topic that does not exist is an error when consumed")
+@CASES.case("-E: a topic that does not exist is an error when consumed", short=True)
 def unknown(kcat):
     out = kcat("-C", "-t", "kcat-unknown", "-e", "-E", errors=True, good=False)
     assert "nknown topic" in out, out

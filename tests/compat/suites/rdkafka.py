@@ -1,4 +1,5 @@
 """The rdkafka crate's own integration tests, built unmodified by .ci/bootstrap."""
+
 import re
 
 from harness.kit import CACHE, cached, run as run_program

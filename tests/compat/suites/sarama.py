@@ -1,4 +1,5 @@
 """sarama: the program of the end-to-end tests, at its default and its highest protocol version."""
+
 from harness.kit import cached, run as run_program
 from harness.report import Row
 
@@ -18,4 +19,9 @@ def run(context):
         command = [program, context.bootstrap, f"sarama-{version}", version, "500"]
         ran = run_program(command, 180, context.scratch / f"{version}.log")
         good = ran.good and "OK 2500 records" in ran.out
-        yield Row(NAME, f"protocol version: {version}", "pass" if good else "fail", "" if good else ran.tail())
+        yield Row(
+            NAME,
+            f"protocol version: {version}",
+            "pass" if good else "fail",
+            "" if good else ran.tail(),
+        )

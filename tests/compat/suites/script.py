@@ -1,4 +1,5 @@
 """A client script of ours: prints one "RESULT {json}" line a test; one that dies early fails."""
+
 import json
 
 from harness.kit import run
