@@ -1,4 +1,4 @@
-"""confluent-kafka (librdkafka's Python binding): produce, consume, groups, admin, as applications do; contents compared exactly.
+"""confluent-kafka: produce, consume, groups, admin, as applications do; contents compared exactly.
 
 Usage: confluent_client.py BOOTSTRAP PREFIX. Prints one "RESULT {json}" line a test.
 """
