@@ -8,6 +8,7 @@ use esker_types::Timestamp;
 
 use crate::append_time::rewrite;
 use crate::limits::{KEYLESS_RECORDS_LISTED_MAX, RECORD_BYTES_MIN};
+use crate::recompress::{Recompression, recompress};
 use crate::records::{ReadLimits, RecordError, Records};
 use crate::{BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES};
 
@@ -157,6 +158,32 @@ impl ValidatedBatch {
             header,
             bytes: bytes.freeze(),
         }
+    }
+}
+
+impl ValidatedBatch {
+    /// The same records, compressed as the topic wants them; at most `batch_bytes_max` then.
+    ///
+    /// # Errors
+    /// [`ValidateError::Records`] when they cannot be read, [`ValidateError::TooLarge`].
+    pub fn recompressed(
+        self,
+        wanted: Recompression,
+        batch_bytes_max: u32,
+    ) -> Result<Self, ValidateError> {
+        if self.header.compression() == wanted.codec {
+            return Ok(self);
+        }
+        let rewritten = recompress(self.header, &self.bytes, wanted);
+        let (header, bytes) = rewritten.map_err(ValidateError::Records)?;
+        let batch_bytes = header.batch_bytes();
+        if batch_bytes > batch_bytes_max {
+            return Err(ValidateError::TooLarge {
+                batch_bytes,
+                batch_bytes_max,
+            });
+        }
+        Ok(Self { header, bytes })
     }
 }
 
