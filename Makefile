@@ -9,7 +9,7 @@ BENCH_OUT ?= tests/bench/results/latest.json
 E2E_TESTS := $(addprefix --test ,$(basename $(notdir $(wildcard tests/e2e/tests/*))))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build release test check fmt lint docs tidy unit e2e kill bench bench-compare shaper fuzz clean-cache bootstrap
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -25,7 +25,7 @@ build: ## build the binary (debug)
 release: ## build the binary as it is shipped
 	cargo build -p esker --release
 
-test: bootstrap check unit e2e ## everything that decides whether a change lands
+test: bootstrap check unit e2e compat-short ## everything that decides whether a change lands
 
 bootstrap: ## install what the tests need (idempotent, outside the checkout)
 	.ci/bootstrap
@@ -50,6 +50,15 @@ unit: ## unit, property and in-process tests of every crate
 e2e: ## black box: the binary against a directory, MinIO and SeaweedFS, with Kafka's tools, sarama, kcat and curl
 	cargo build --quiet --workspace --bins --tests
 	cargo test --workspace $(E2E_TESTS) -- --nocapture --test-threads=1
+
+compat: ## unmodified clients and their own test suites against a directory and MinIO; writes docs/compatibility.md (an hour; ARGS="--store minio kcat")
+	@.ci/bootstrap compat
+	cargo build --quiet -p esker
+	@tests/compat/run.py $(ARGS)
+
+compat-short: ## the bounded part of compat that CI runs
+	cargo build --quiet --workspace --bins --tests
+	@tests/compat/run.py --short $(ARGS)
 
 kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
 	cargo build --quiet --workspace --bins --tests

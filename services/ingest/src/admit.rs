@@ -13,13 +13,13 @@ use esker_kafka::messages::ProduceRequest;
 use esker_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use esker_kafka::{Reply, RequestContext};
 use esker_metadata_api::configs::{
-    TimestampType, cleanup_policy, max_message_bytes, timestamp_after_max, timestamp_before_max,
-    timestamp_type,
+    CompressionType, TimestampType, cleanup_policy, compression_type, max_message_bytes,
+    timestamp_after_max, timestamp_before_max, timestamp_type,
 };
 use esker_metadata_api::{
     Admin, MetadataError, ProducerSpan, ReservationSummary, Topic, TopicTable,
 };
-use esker_record::{ProduceRules, ValidatedBatch, validate_produced};
+use esker_record::{Compression, ProduceRules, Recompression, ValidatedBatch, validate_produced};
 use esker_types::limits::RECORD_BATCH_BYTES_MAX;
 use esker_types::{MonotonicTime, PartitionIndex, Timestamp, TopicPartition};
 use futures::FutureExt as _;
@@ -79,6 +79,8 @@ struct TopicRules {
     produce: ProduceRules,
     timestamp_min: Option<Timestamp>,
     stamps_append_time: bool,
+    /// Set for topics that do not keep the producer's codec.
+    recompression: Option<Recompression>,
 }
 
 impl Admission {
@@ -343,6 +345,7 @@ impl TopicRules {
             },
             timestamp_min: before.map(|before| moved(now, millis(before).saturating_neg())),
             stamps_append_time,
+            recompression: recompression(topic),
         }
     }
 
@@ -357,10 +360,28 @@ impl TopicRules {
         let timestamp = checked.header().max_timestamp();
         match self.timestamp_min {
             Some(min) if timestamp < min && timestamp != Timestamp::NONE => {
-                Err(AppendError::TimestampTooEarly { timestamp })
+                return Err(AppendError::TimestampTooEarly { timestamp });
             }
-            _ => Ok(checked),
+            _ => {}
         }
+        match self.recompression {
+            Some(wanted) => checked
+                .recompressed(wanted, self.produce.batch_bytes_max)
+                .map_err(AppendError::invalid),
+            None => Ok(checked),
+        }
+    }
+}
+
+fn recompression(topic: &Topic) -> Option<Recompression> {
+    let wanted = |codec, level| Some(Recompression { codec, level });
+    match compression_type(topic) {
+        CompressionType::Producer => None,
+        CompressionType::Uncompressed => wanted(Compression::None, -1),
+        CompressionType::Gzip(level) => wanted(Compression::Gzip, level),
+        CompressionType::Snappy => wanted(Compression::Snappy, -1),
+        CompressionType::Lz4 => wanted(Compression::Lz4, -1),
+        CompressionType::Zstd(level) => wanted(Compression::Zstd, level),
     }
 }
 

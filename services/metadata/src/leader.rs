@@ -11,6 +11,7 @@ mod durable;
 mod effects;
 mod questions;
 mod requests;
+mod topics;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -275,7 +276,9 @@ impl Leader {
         self.ticked_at = moment.now;
         let effects = self.sequencer.tick(moment.now);
         self.sequencer_effects(effects);
-        let effects = self.groups.tick(moment, &self.state.groups);
+        let topics = self.state.catalogue.topics();
+        let name_of = |topic| topics.with_id(topic).map(|topic| topic.name.clone());
+        let effects = self.groups.tick(moment, &self.state.groups, &name_of);
         self.group_effects(effects);
         for ticket in self.callers.gone() {
             self.groups.cancel(moment.now, ticket);

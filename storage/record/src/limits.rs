@@ -18,12 +18,16 @@ pub const DECOMPRESSED_BYTES_FLOOR: u64 = 1024 * 1024;
 /// Window of a zstd frame as a power of two: what zstd's own decoder takes. Java producers at
 /// levels 20 to 22 ask for 25 to 27. Only what the output fills of it becomes resident.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Level of zstd at which batches are rewritten at most: higher ones take hundreds of MiB each.
+pub const ZSTD_LEVEL_MAX: i32 = 12;
 /// Bytes that one compressed byte of snappy can become (a copy of 64 in 3), rounded up.
 pub const SNAPPY_RATIO_MAX: u64 = 22;
 /// Bytes that are decompressed ahead of the record being read.
 pub const READ_AHEAD_BYTES: usize = 8 * 1024;
 /// Bytes of a record's memory taken before its bytes have come; it grows with them.
 pub const RECORD_RESERVE_BYTES_MAX: usize = 64 * 1024;
+/// Keyless records that the refusal of a batch for a compacted topic names; it may hold more.
+pub const KEYLESS_RECORDS_LISTED_MAX: usize = 1000;
 
 const _: () = assert!(DECOMPRESSED_BYTES_FLOOR <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES_MIN <= RECORD_BYTES_MIN);

@@ -208,6 +208,47 @@ async fn a_topic_with_log_append_time_stamps_the_batch_and_answers_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_with_a_codec_of_its_own_rewrites_batches_and_then_measures_them() {
+    let records: Vec<NewRecord> = (0..200)
+        .map(|_| record(Timestamp::NONE, Some(b"k")))
+        .collect();
+    let (small, large) = (
+        built(Compression::Gzip, &records),
+        built(Compression::None, &records),
+    );
+    let limit = (large.len() - 1).to_string();
+    let mut damaged = small.to_vec();
+    *damaged.last_mut().unwrap() ^= 0xff;
+    let crc = crc32c::crc32c(&damaged[21..]);
+    damaged[17..21].copy_from_slice(&crc.to_be_bytes());
+
+    let mut codes = Vec::new();
+    for (codec, batch) in [
+        ("producer", small.clone()),
+        ("gzip", small.clone()),
+        ("zstd", small.clone()),
+        ("uncompressed", small.clone()),
+        ("producer", Bytes::from(damaged.clone())),
+        ("lz4", Bytes::from(damaged)),
+    ] {
+        let world = configured(&[("compression.type", codec), ("max.message.bytes", &limit)]);
+        codes.push(error(&row(&world, to_first(batch)).await));
+    }
+
+    assert_eq!(
+        codes,
+        [
+            KafkaError::None,
+            KafkaError::None,
+            KafkaError::None,
+            KafkaError::MessageTooLarge,
+            KafkaError::None,
+            KafkaError::InvalidRecord,
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn transactions_are_refused_as_such() {
     let world = world();
     let transactional = BatchBuilder::new(Compression::None)
