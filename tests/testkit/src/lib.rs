@@ -11,7 +11,7 @@ mod shaper;
 pub use bucket_maker::{StoreKeys, create_bucket};
 pub use ports::free_port;
 pub use process::{EskerArguments, EskerProcess, esker_binary};
-pub use seaweed::{SEAWEED_KEYS, SeaweedServer};
+pub use seaweed::{SEAWEED_KEYS, SEAWEED_READER_KEYS, SeaweedServer};
 pub use shaper::{
     FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
     ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,

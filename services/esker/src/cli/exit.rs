@@ -13,6 +13,8 @@ use esker_kafka::client::ClientError;
 use esker_kafka::messages::{ApiKey, StrBytes};
 use esker_record::{BatchError, BuildError, RecordError};
 
+use super::paint::{Paint, Tone};
+
 /// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -41,6 +43,10 @@ pub(crate) enum Cause {
     Output(#[source] io::Error),
     #[error("a line has more than {bytes_max} bytes")]
     Line { bytes_max: usize },
+    #[error("line {number} of the input is not what was announced: {wanted}")]
+    BadLine { number: u64, wanted: &'static str },
+    #[error("{wanted}")]
+    Wanted { wanted: &'static str },
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -63,6 +69,8 @@ pub(crate) enum Cause {
     Interrupted,
     #[error("not confirmed")]
     Unconfirmed,
+    #[error("{what}")]
+    Findings { what: String },
 }
 
 /// A command that did not do what it was asked to.
@@ -129,6 +137,7 @@ impl Failure {
             Cause::Client(error) => exit_of(error),
             Cause::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Cause::Members { .. } => Exit::Conflict,
+            Cause::Wanted { .. } => Exit::Usage,
             Cause::Partition { .. } | Cause::NoGroup | Cause::NoOffsets => Exit::NotFound,
             _ => Exit::Failed,
         }
@@ -183,6 +192,12 @@ fn advice_on(error: &ClientError) -> Option<&'static str> {
             Some("is it a Kafka listener without TLS? its log may say why it closed")
         }
         ClientError::NoAnswer { .. } => Some("look at the broker's log and health"),
+        ClientError::UnknownBroker { .. } => {
+            Some("the cluster names no such broker: is it running, and advertised?")
+        }
+        ClientError::Unsupported { .. } => {
+            Some("the broker is too old for it, or does not have it: upgrade the broker")
+        }
         ClientError::Kafka { error, .. } => match error {
             KafkaError::UnknownTopicOrPartition => {
                 Some("esker topic list shows which topics there are")
@@ -205,7 +220,7 @@ fn advice_on(error: &ClientError) -> Option<&'static str> {
 }
 
 /// The failure as people read it: one line of what and why, one of what to do.
-fn describe(failure: &Failure) -> String {
+fn describe(failure: &Failure, paint: Paint) -> String {
     let mut text = format!("esker: cannot {failure}");
     let mut source = failure.cause.source();
     while let Some(error) = source {
@@ -216,11 +231,11 @@ fn describe(failure: &Failure) -> String {
         }
         source = error.source();
     }
-    if let Some(advice) = failure.advice() {
-        text.push_str("\n  to do: ");
-        text.push_str(advice);
+    let text = paint.tone(Tone::Bad, &text);
+    match failure.advice() {
+        Some(advice) => format!("{text}\n  to do: {advice}"),
+        None => text,
     }
-    text
 }
 
 /// Says a line to the person at the terminal. A closed stderr is nobody's concern.
@@ -229,12 +244,12 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Tells what went wrong and gives the process's exit code.
-pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
+pub(crate) fn report(outcome: Result<(), Failure>, paint: Paint) -> ExitCode {
     let exit = match outcome {
         Ok(()) => Exit::Done,
         Err(failure) => {
             if !failure.is_quiet() {
-                say(&describe(&failure));
+                say(&describe(&failure, paint));
             }
             failure.exit()
         }
@@ -298,7 +313,7 @@ mod tests {
         let code = KafkaError::UnknownTopicOrPartition.code();
         let failure = Failure::refused("find topic orders", ApiKey::Metadata, code, None);
 
-        let text = describe(&failure);
+        let text = describe(&failure, Paint::Plain);
 
         assert_eq!(
             text,
@@ -312,7 +327,7 @@ mod tests {
         let full = Failure::output(io::Error::other("disk on fire"));
 
         assert_eq!(
-            describe(&full),
+            describe(&full, Paint::Plain),
             "esker: cannot write to stdout: cannot write the output: disk on fire"
         );
     }
