@@ -47,7 +47,7 @@ fn command() -> Command {
     let serve = Command::new("serve").about("Run Esker: all roles on one bucket");
     let show = Command::new("show")
         .about("Print and check the settings that `esker serve` would use, with their origins");
-    let doctor = Command::new("doctor").about(
+    let doctor = DoctorArguments::augment_args(settings_of(Command::new("doctor"))).about(
         "Examine store, ports, settings and a running server; say what to do about what is wrong",
     );
     let shell = Arg::new(SHELL)
@@ -64,7 +64,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(settings_of(serve))
-        .subcommand(DoctorArguments::augment_args(settings_of(doctor)))
+        .subcommand(doctor)
         .subcommand(completion);
     let root = ClientCommand::augment_subcommands(root);
     root.mut_subcommand("config", |config| config.subcommand(settings_of(show)))

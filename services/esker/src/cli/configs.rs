@@ -41,6 +41,7 @@ enum Action {
 enum Described {
     /// A topic's configs
     Topic {
+        /// Its name
         name: String,
         /// Show those at their defaults too
         #[arg(short, long)]
@@ -60,6 +61,7 @@ enum Described {
 enum Altered {
     /// A topic's configs
     Topic {
+        /// Its name
         name: String,
         #[command(flatten)]
         changes: Changes,

@@ -154,7 +154,21 @@ impl Failure {
             Cause::Line { .. } => Some("split the input into shorter lines"),
             Cause::Members { .. } => Some("stop the members first, then try again"),
             Cause::NoGroup => Some("esker group list shows which groups there are"),
-            _ => None,
+            Cause::Partition { .. } => Some("esker topic describe shows which there are"),
+            Cause::BadLine { .. } | Cause::Wanted { .. } => {
+                Some("--input, --key-format, --value-format and --header-format say what is read")
+            }
+            Cause::Input(_) => Some("check the path, and that this user may read it"),
+            Cause::Output(_) => Some("make room where the output goes, or write it elsewhere"),
+            Cause::NoOffsets => Some("esker offsets group shows what a group has committed"),
+            Cause::Unanswered => Some("the broker is odd: try another, or a newer one"),
+            Cause::Batch(_) | Cause::Records(_) => {
+                Some("the record batch is damaged: esker consume --from reads behind it")
+            }
+            Cause::Build(_) => Some("send smaller records"),
+            Cause::Interrupted | Cause::Unconfirmed => Some("run it again when you are ready"),
+            Cause::Task(_) => Some("this is a mistake in esker: please report it"),
+            Cause::Findings { .. } => None,
         })
     }
 }
@@ -162,8 +176,8 @@ impl Failure {
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::BadAddress { .. } => Exit::Usage,
+        ClientError::UnknownBroker { .. } => Exit::NotFound,
         ClientError::Unreachable { .. }
-        | ClientError::UnknownBroker { .. }
         | ClientError::Closed { .. }
         | ClientError::NoAnswer { .. } => Exit::Unreachable,
         ClientError::Kafka { error, .. } => match error {
@@ -213,9 +227,22 @@ fn advice_on(error: &ClientError) -> Option<&'static str> {
             KafkaError::UnknownMemberId | KafkaError::NonEmptyGroup => {
                 Some("stop the group's members first, then try again")
             }
-            _ => None,
+            KafkaError::GroupSubscribedToTopic => {
+                Some("stop the members that read the topic first, then try again")
+            }
+            KafkaError::InvalidConfig => {
+                Some("esker config describe --all shows which configs there are")
+            }
+            error if error.is_retriable() => {
+                Some("this passes: try again; look at the broker's log")
+            }
+            _ => Some("the broker's log may say more"),
         },
-        _ => None,
+        ClientError::Malformed { .. }
+        | ClientError::Incomplete { .. }
+        | ClientError::UnknownCode { .. } => {
+            Some("is it a Kafka broker? its log may say what it meant")
+        }
     }
 }
 
@@ -328,7 +355,8 @@ mod tests {
 
         assert_eq!(
             describe(&full, Paint::Plain),
-            "esker: cannot write to stdout: cannot write the output: disk on fire"
+            "esker: cannot write to stdout: cannot write the output: disk on fire\
+             \n  to do: make room where the output goes, or write it elsewhere"
         );
     }
 }

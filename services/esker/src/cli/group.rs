@@ -32,9 +32,15 @@ enum Action {
     /// List groups
     List,
     /// Show a group's offsets, lag and members
-    Describe { group: String },
+    Describe {
+        /// Its name
+        group: String,
+    },
     /// Delete a group with all its offsets; its members must be stopped
-    Delete { group: String },
+    Delete {
+        /// Its name
+        group: String,
+    },
 }
 
 #[derive(Debug, Serialize)]

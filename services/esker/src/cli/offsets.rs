@@ -28,6 +28,7 @@ pub(crate) struct OffsetsCommand {
 enum Action {
     /// Show the first and the next offset of each partition, or those at a time
     Topic {
+        /// The topic
         topic: String,
         #[command(flatten)]
         partitions: Partitions,
@@ -36,9 +37,13 @@ enum Action {
         at: Option<Time>,
     },
     /// Show what a group has committed, and how far behind that is
-    Group { group: String },
+    Group {
+        /// The group
+        group: String,
+    },
     /// Set a group's offsets; its members must be stopped
     Reset {
+        /// The group
         group: String,
         #[command(flatten)]
         to: To,
@@ -53,6 +58,7 @@ enum Action {
     },
     /// Forget offsets of a group; nobody may be reading the topic for it
     Delete {
+        /// The group
         group: String,
         /// The topic
         #[arg(long)]

@@ -68,7 +68,6 @@ fn what_makes_no_sense_is_a_usage_error() {
         "consume orders --format %q",
         "consume orders --format %v -o json",
         "consume orders --follow --until latest",
-        "produce orders --input json --key-separator :",
         "offsets reset readers",
         "offsets reset readers --to-earliest --shift-by 1",
         "offsets delete readers",

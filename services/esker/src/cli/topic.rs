@@ -30,6 +30,7 @@ pub(crate) struct TopicCommand {
 enum Action {
     /// Create a topic
     Create {
+        /// Its name
         name: String,
         /// Number of partitions; the broker's default without it
         #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..))]
@@ -42,6 +43,7 @@ enum Action {
     List,
     /// Show partitions, offsets and configs of a topic
     Describe {
+        /// Its name
         name: String,
         /// Show configs at their defaults too
         #[arg(short, long)]
@@ -49,6 +51,7 @@ enum Action {
     },
     /// Delete a topic with all its records
     Delete {
+        /// Its name
         name: String,
         /// Do not ask on a terminal
         #[arg(short, long)]
@@ -188,10 +191,10 @@ async fn create(
             false => failure,
         }
     })?;
-    let words = format!(
-        "created topic {name} with {} partitions",
-        created.partitions
-    );
+    let words = match created.partitions {
+        1 => format!("created topic {name} with 1 partition"),
+        count => format!("created topic {name} with {count} partitions"),
+    };
     let json = Created {
         name,
         topic_id: created.topic_id.to_string(),

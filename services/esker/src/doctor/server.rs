@@ -240,7 +240,7 @@ async fn http_round_trip(address: &str, topic: &str, env: &Env) -> Result<(), St
         .pointer("/records/0/offset")
         .and_then(Value::as_u64);
     let offset = offset.ok_or_else(|| format!("the answer names no offset: {appended}"))?;
-    let place = format!("{base}/partitions/0/records?offset={offset}&limit=1");
+    let place = format!("{base}/partitions/0/records?offset={offset}&limit=1&wait=5000");
     let read = answer(client.get(place)).await?;
     match read.pointer("/records/0/value").and_then(Value::as_str) {
         Some(found) if found == value => Ok(()),

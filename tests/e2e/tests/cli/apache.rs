@@ -29,13 +29,15 @@ async fn every_command_works_against_apache_kafka() -> anyhow::Result<()> {
     at.run("config alter broker 7 --set log.cleaner.threads=2")
         .await?;
     let json = "{\"timestamp\":1000,\"value\":\"v\"}\n{\"timestamp\":2000,\"value\":\"w\"}\n";
+    at.run("topic create plain --partitions 2").await?;
+    at.feed("produce plain --input json -p 0", json).await?;
     at.feed("produce orders --input json -p 0", json).await?;
-    at.run("consume orders -o json").await?;
-    at.run("offsets topic orders --at 1500").await?;
-    at.run("offsets reset readers --to-latest --topic orders")
+    at.run("consume plain -o json").await?;
+    at.run("offsets topic plain --at 1500").await?;
+    at.run("offsets reset readers --to-latest --topic plain")
         .await?;
     at.run("offsets reset readers --shift-by -1 -p 0").await?;
-    at.run("offsets delete readers --topic orders -p 1").await?;
+    at.run("offsets delete readers --topic plain -p 1").await?;
     at.run("offsets group readers").await?;
     at.run("group describe readers").await?;
     at.run("group delete readers").await?;

@@ -154,12 +154,14 @@ async fn errors_say_what_was_tried_what_happened_and_what_to_do() -> anyhow::Res
         .await?;
     at.feed("produce orders --value-format base64", "===\n")
         .await?;
+    at.run("produce orders --input json --key-separator :")
+        .await?;
     at.run("produce orders --from /no/such/file").await?;
     at.run("bench consume --topic nowhere").await?;
     at.run("topic list --bootstrap 127.0.0.1:1").await?;
     at.run("topic list --bootstrap nowhere").await?;
 
     at.is_as_kept("errors.txt")?;
-    proved("16 mistakes: each is told with its exit code and what to do");
+    proved("17 mistakes: each is told with its exit code and what to do");
     Ok(())
 }

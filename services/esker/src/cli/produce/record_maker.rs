@@ -65,6 +65,10 @@ enum JsonText {
 impl RecordMaker {
     pub(super) fn new(command: &ProduceCommand) -> Result<Self, Failure> {
         let encodings = command.encodings;
+        if command.input == InputKind::Json && command.key_separator.is_some() {
+            let wanted = "a JSON object has its own key: --key-separator is for lines";
+            return Err(Failure::new("read the input", Cause::Wanted { wanted }));
+        }
         let given = |encoding: Encoding, what: &str, text: &str| {
             let read = encoding.read(Bytes::from(text.to_owned()));
             read.map_err(|wanted| {
