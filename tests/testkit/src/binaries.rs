@@ -1,14 +1,16 @@
-//! Where `.ci/bootstrap` puts what it brings.
+//! What tests are told by the environment, and where `.ci/bootstrap` puts what it brings.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
+/// A variable of the environment; an empty one is as none.
+#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "tests are told about tools by the environment"
 )]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

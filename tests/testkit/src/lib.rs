@@ -10,12 +10,12 @@ mod process;
 mod seaweed;
 mod shaper;
 
-pub use binaries::bootstrapped;
+pub use binaries::{bootstrapped, variable};
 pub use bucket_maker::{STORE_KEYS, StoreKeys, create_bucket};
 pub use minio::MinioServer;
 pub use ports::free_port;
 pub use process::{EskerArguments, EskerProcess, esker_binary};
-pub use seaweed::SeaweedServer;
+pub use seaweed::{SEAWEED_READER_KEYS, SeaweedServer};
 pub use shaper::{
     FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
     ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,

@@ -10,7 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use esker_env::Env;
 
-use crate::{STORE_KEYS, bootstrapped, create_bucket, free_port};
+use crate::{STORE_KEYS, StoreKeys, bootstrapped, create_bucket, free_port};
+
+/// An identity that may read and list, and nothing more.
+pub const SEAWEED_READER_KEYS: StoreKeys = StoreKeys {
+    key_id: "eskerreader",
+    secret: "eskerreadersecret",
+};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Servers whose ports are chosen: name of the flag before `.port`.
@@ -108,16 +114,19 @@ impl SeaweedServer {
 }
 
 fn identities_json() -> String {
-    let keys = serde_json::json!({
-        "accessKey": STORE_KEYS.key_id,
-        "secretKey": STORE_KEYS.secret,
-    });
-    let identity = serde_json::json!({
-        "name": "esker",
-        "credentials": [keys],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-    });
-    serde_json::json!({ "identities": [identity] }).to_string()
+    let identity = |name: &str, keys: StoreKeys, actions: &[&str]| {
+        serde_json::json!({
+            "name": name,
+            "credentials": [{ "accessKey": keys.key_id, "secretKey": keys.secret }],
+            "actions": actions,
+        })
+    };
+    let all = ["Admin", "Read", "List", "Tagging", "Write"];
+    let identities = [
+        identity("esker", STORE_KEYS, &all),
+        identity("reader", SEAWEED_READER_KEYS, &["Read", "List"]),
+    ];
+    serde_json::json!({ "identities": identities }).to_string()
 }
 
 impl Drop for SeaweedServer {

@@ -13,7 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::S3Bucket;
 use super::credentials::Credentials;
-use super::transport::CheckedConnector;
+use super::transport::{CheckedConnector, StoreClock};
 
 /// Longer than any deadline of `DurableBucket`, which is the one that counts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -135,6 +135,7 @@ impl S3Bucket {
             return Err(S3OpenError::NoBucketName);
         }
         let prefix = config.normal_prefix()?;
+        let clock = Arc::new(StoreClock::new(env.clone()));
         let mut endpoint = config.endpoint.clone();
         let mut region = config.region.clone();
         let credentials = match config.fixed_credential()? {
@@ -170,7 +171,7 @@ impl S3Bucket {
             .with_region(region.unwrap_or_else(|| "us-east-1".to_owned()))
             .with_credentials(provider)
             .with_client_options(options)
-            .with_http_connector(CheckedConnector::default())
+            .with_http_connector(CheckedConnector::new(Arc::clone(&clock)))
             .with_retry(no_retries())
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_checksum_algorithm(Checksum::SHA256)
@@ -187,6 +188,7 @@ impl S3Bucket {
             store,
             prefix,
             credentials,
+            clock,
         })
     }
 }

@@ -274,6 +274,18 @@ async fn stalelist_hides_what_was_put_lately() {
 }
 
 #[tokio::test]
+async fn clock_makes_a_store_whose_time_is_off() {
+    let world = world(vec![Rule::new(ShapedFault::Clock { seconds: -900 })]).await;
+    assert_eq!(world.bucket.clock_ahead_ms(), None);
+
+    let outcome = world.put().await;
+
+    let ahead = world.bucket.clock_ahead_ms().unwrap();
+    assert!(matches!(outcome, PutOutcome::Created), "{outcome:?}");
+    assert!((-902_000..=-898_000).contains(&ahead), "{ahead}");
+}
+
+#[tokio::test]
 async fn nocond_makes_a_store_that_the_probe_refuses() {
     let world = world(vec![Rule::new(ShapedFault::NoCond)]).await;
 
