@@ -59,7 +59,8 @@ def run_suite(suite, store, short, known):
     scratch = CACHE / "compat" / store / suite.NAME
     rows, started = [], time.monotonic()
     try:
-        with esker(store, scratch, SERVER) as kafka:
+        more = getattr(suite, "SERVER", SERVER)
+        with esker(store, scratch, more, getattr(suite, "PORT", None)) as kafka:
             for row in suite.run(Context(store, kafka, scratch, short)):
                 row = judge(row, known)
                 rows.append(row)
