@@ -151,20 +151,21 @@ fn refusal_code(refusal: ProduceRefusal) -> KafkaError {
     }
 }
 
-/// Which record is at fault, where one is (Produce 8 and later show it).
+/// Which records are at fault, where some are (Produce 8 and later show it).
 fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
     let AppendError::Invalid(error) = error else {
         return Vec::new();
     };
-    let ValidateError::KeyMissing { record } = **error else {
+    let ValidateError::KeyMissing { records } = &**error else {
         return Vec::new();
     };
     let text = "a compacted topic takes no record without a key";
-    vec![
+    let one = |record: &u32| {
         BatchIndexAndErrorMessage::default()
-            .with_batch_index(i32::try_from(record).unwrap_or(i32::MAX))
-            .with_batch_index_error_message(Some(StrBytes::from_static_str(text))),
-    ]
+            .with_batch_index(i32::try_from(*record).unwrap_or(i32::MAX))
+            .with_batch_index_error_message(Some(StrBytes::from_static_str(text)))
+    };
+    records.iter().map(one).collect()
 }
 
 /// What a person should read, where the client is at fault.

@@ -5,6 +5,8 @@ pub const RECORDS_PER_BATCH_MAX: u32 = 1_000_000;
 /// Bytes of the smallest record: length, attributes, two deltas, null key, null value, no headers.
 /// A batch of `n` uncompressed bytes holds no more than `n / RECORD_BYTES_MIN` records.
 pub const RECORD_BYTES_MIN: u32 = 7;
+/// Records without a key that one refusal names.
+pub const KEYLESS_RECORDS_TOLD_MAX: usize = 10_000;
 /// Headers of one record.
 pub const HEADERS_PER_RECORD_MAX: u32 = 1024;
 /// Bytes of the smallest header of a record: empty key, null value.

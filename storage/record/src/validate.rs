@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use esker_types::Timestamp;
 
 use crate::append_time::rewrite;
-use crate::limits::RECORD_BYTES_MIN;
+use crate::limits::{KEYLESS_RECORDS_TOLD_MAX, RECORD_BYTES_MIN};
 use crate::recompress::{Recompression, recompress};
 use crate::records::{ReadLimits, RecordError, Records};
 use crate::{BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES};
@@ -113,11 +113,12 @@ pub enum ValidateError {
         /// The latest allowed.
         timestamp_max: Timestamp,
     },
-    /// INVALID_RECORD, with the record's number in `record_errors`.
-    #[error("record {record} of the batch has no key")]
+    /// INVALID_RECORD, with the numbers of the records in `record_errors`: librdkafka tells the
+    /// application of each record which ones were at fault.
+    #[error("{} records of the batch have no key", records.len())]
     KeyMissing {
-        /// The record, from 0.
-        record: u32,
+        /// The records, from 0; the first [`KEYLESS_RECORDS_TOLD_MAX`] of them.
+        records: Vec<u32>,
     },
     /// The records inside are not what the header says. INVALID_RECORD.
     #[error("records of the batch cannot be read")]
@@ -292,6 +293,7 @@ fn check_timestamp(timestamp: Timestamp, rules: &ProduceRules) -> Result<(), Val
 fn walk(header: &BatchHeader, bytes: &Bytes, rules: &ProduceRules) -> Result<(), ValidateError> {
     let records = Records::open(*header, bytes, &ReadLimits::default());
     let records = records.map_err(ValidateError::Records)?;
+    let mut keyless = Vec::new();
     for (number, record) in (0_u32..).zip(records) {
         let record = record.map_err(ValidateError::Records)?;
         if record.offset != i64::from(number) {
@@ -299,11 +301,15 @@ fn walk(header: &BatchHeader, bytes: &Bytes, rules: &ProduceRules) -> Result<(),
             return Err(ValidateError::Records(RecordError::OffsetDelta { delta }));
         }
         check_timestamp(record.timestamp, rules)?;
-        if rules.keys_required && record.key.is_none() {
-            return Err(ValidateError::KeyMissing { record: number });
+        let is_wrong = rules.keys_required && record.key.is_none();
+        if is_wrong && keyless.len() < KEYLESS_RECORDS_TOLD_MAX {
+            keyless.push(number);
         }
     }
-    Ok(())
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    Err(ValidateError::KeyMissing { records: keyless })
 }
 
 #[cfg(test)]
