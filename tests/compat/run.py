@@ -9,6 +9,7 @@ should it pass, the entry is out of date and that is a failure.
 """
 
 import argparse
+import signal
 import sys
 import time
 import tomllib
@@ -76,6 +77,7 @@ def run_suite(suite, store, short, known):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended too
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--store", choices=sorted(STORES), action="append")
