@@ -9,6 +9,7 @@ should it pass, the entry is out of date and that is a failure.
 """
 
 import argparse
+import signal
 import sys
 import time
 import tomllib
@@ -59,7 +60,8 @@ def run_suite(suite, store, short, known):
     scratch = CACHE / "compat" / store / suite.NAME
     rows, started = [], time.monotonic()
     try:
-        with esker(store, scratch, SERVER) as kafka:
+        more = getattr(suite, "SERVER", SERVER)
+        with esker(store, scratch, more, getattr(suite, "PORT", None)) as kafka:
             for row in suite.run(Context(store, kafka, scratch, short)):
                 row = judge(row, known)
                 rows.append(row)
@@ -75,6 +77,7 @@ def run_suite(suite, store, short, known):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended too
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--store", choices=sorted(STORES), action="append")

@@ -2,12 +2,11 @@
 //! transactions. Tools ask them on their way to something else and bear "none".
 
 use esker_kafka::messages::describe_transactions_response::TransactionState;
-use esker_kafka::messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResult;
 use esker_kafka::messages::{
     DescribeAclsResponse, DescribeClientQuotasResponse, DescribeTransactionsRequest,
     DescribeTransactionsResponse, DescribeUserScramCredentialsRequest,
     DescribeUserScramCredentialsResponse, ListTransactionsRequest, ListTransactionsResponse,
-    StrBytes,
+    StrBytes, describe_user_scram_credentials_response as scram_response,
 };
 use esker_kafka::{Request, Response};
 
@@ -62,7 +61,7 @@ fn scram_credentials(
 ) -> DescribeUserScramCredentialsResponse {
     let users = request.users.unwrap_or_default();
     let results = users.into_iter().map(|user| {
-        DescribeUserScramCredentialsResult::default()
+        scram_response::DescribeUserScramCredentialsResult::default()
             .with_user(user.name)
             .with_error_code(reply::absent(Absent::User).code())
             .with_error_message(Some(reply::words(&Absent::User)))

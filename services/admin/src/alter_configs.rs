@@ -314,15 +314,13 @@ fn alter_broker(front: &Front, resource: &Resource) -> Result<(), AlterConfigsRe
             return Err(AlterConfigsRefusal::OtherBroker { asked });
         }
     }
+    let Some(change) = resource.changes.first() else {
+        return Ok(());
+    };
     let known = broker_configs(&front.config);
-    for change in &resource.changes {
-        let name = ShownText::new(&change.name);
-        return Err(
-            match known.iter().any(|config| *config.name == *change.name) {
-                true => AlterConfigsRefusal::Static { name },
-                false => AlterConfigsRefusal::UnknownBrokerKey { name },
-            },
-        );
+    let name = ShownText::new(&change.name);
+    match known.iter().any(|config| *config.name == *change.name) {
+        true => Err(AlterConfigsRefusal::Static { name }),
+        false => Err(AlterConfigsRefusal::UnknownBrokerKey { name }),
     }
-    Ok(())
 }

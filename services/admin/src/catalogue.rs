@@ -11,8 +11,8 @@ use std::time::Duration;
 use esker_env::{Clock, Env, timeout};
 use esker_metadata_api::{
     Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, ListedOffset, LogIndex,
-    LogIndexError, MetadataError, OffsetQuery, Topic, TopicAdmin, TopicRef, TopicTable,
+    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, Leadership, ListedOffset,
+    LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic, TopicAdmin, TopicRef, TopicTable,
 };
 use esker_types::{ClusterId, MonotonicTime, Offset, ProducerId, TopicId, TopicPartition};
 
@@ -182,6 +182,16 @@ impl Catalogue {
     /// Bytes of every partition's log.
     pub(crate) async fn log_bytes(&self) -> Result<BTreeMap<TopicPartition, u64>, MetadataError> {
         self.within(self.limit, self.topic_admin.log_bytes()).await
+    }
+
+    /// Who leads the metadata service.
+    pub(crate) async fn leadership(&self) -> Result<Leadership, MetadataError> {
+        self.within(self.limit, self.topic_admin.leadership()).await
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn wall_millis(&self) -> i64 {
+        self.clock.wall().millis()
     }
 
     /// One past the last record of a partition, current (R1).

@@ -3,7 +3,7 @@
 use esker_metadata_api::configs::ConfigError;
 use esker_metadata_api::{
     AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError, GroupError,
-    LogIndexError, MetadataError, TopicNameError,
+    LogIndexError, MetadataError, TopicName, TopicNameError,
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 
@@ -95,6 +95,12 @@ pub(crate) enum CreationRefusal {
     /// Settings that exclude each other.
     #[error("topic configs contradict each other")]
     ConfigConflict(#[source] ConfigError),
+    /// The name is taken. In Kafka's own words, which scripts look for.
+    #[error("Topic '{name}' already exists.")]
+    Exists {
+        /// The name.
+        name: TopicName,
+    },
     /// The metadata service did not answer before anything was asked of it.
     #[error("nothing was created: the metadata service does not answer")]
     NotStarted(#[source] MetadataError),
@@ -116,7 +122,7 @@ pub(crate) enum DeletionRefusal {
     #[error("topic is named more than once")]
     Repeated,
     /// No topic has this name, currently (R1).
-    #[error("topic does not exist")]
+    #[error("This server does not host this topic-partition.")]
     UnknownName,
     /// No topic has this id, currently (R1).
     #[error("topic id does not exist")]
@@ -341,6 +347,17 @@ pub(crate) enum PlacementRefusal {
     /// Replicas follow from the set of brokers.
     #[error("replicas cannot be assigned: the bucket holds the records, any broker can lead")]
     NotMovable,
+}
+
+/// Why no quorum is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QuorumRefusal {
+    /// Only partition 0 of `__cluster_metadata` has one.
+    #[error("only partition 0 of __cluster_metadata has a quorum")]
+    UnknownPartition,
+    /// The metadata service did not answer.
+    #[error("metadata service does not answer")]
+    NotAnswered(#[source] MetadataError),
 }
 
 /// What does not exist here.

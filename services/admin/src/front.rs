@@ -18,7 +18,7 @@ use crate::{
     absent, alter_configs, cluster, config_resources, create_partitions, create_topics,
     delete_records, delete_topics, describe_configs, describe_topics, group_deletion, groups,
     leader_epochs, log_dirs, membership, metadata, offset_commit, offset_fetch, producer_ids,
-    reassignments,
+    quorum, reassignments,
 };
 
 /// Whom a front asks.
@@ -97,6 +97,9 @@ impl Front {
             }
             Request::DescribeCluster(request) => {
                 Response::DescribeCluster(cluster::describe(self, version, &request))
+            }
+            Request::DescribeQuorum(request) => {
+                Response::DescribeQuorum(quorum::answer(self, version, request).await)
             }
             Request::InitProducerId(request) => {
                 Response::InitProducerId(producer_ids::answer(self, request).await)

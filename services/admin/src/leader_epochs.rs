@@ -1,6 +1,7 @@
 //! OffsetForLeaderEpoch: where the log ends, for clients that check whether they were cut off.
 //!
-//! The leader epoch is one constant, and nothing is ever cut off: every epoch ends at the log's end.
+//! The leader epoch is one constant, and nothing is ever cut off: every epoch ends where the log
+//! does.
 //! That end is current (R1) and covers every acknowledgement given before the question; an older
 //! one would look like lost records, and clients would read again or skip. So would -1, which is
 //! why an epoch above ours (offsets that came from another cluster carry such) ends there too.

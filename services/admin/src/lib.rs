@@ -35,6 +35,7 @@ mod offset_fetch;
 mod operations;
 mod placement;
 mod producer_ids;
+mod quorum;
 mod reassignments;
 mod reply;
 

@@ -16,7 +16,7 @@ use esker_metadata_api::{
 use crate::error::{
     Absent, AlterConfigsRefusal, ClusterRefusal, ConfigsRefusal, CoordinatorRefusal,
     CreationRefusal, DeletionRefusal, EpochRefusal, GroupRefusal, PartitionsRefusal,
-    PlacementRefusal, ProducerRefusal, RecordsRefusal, TopicRefusal,
+    PlacementRefusal, ProducerRefusal, QuorumRefusal, RecordsRefusal, TopicRefusal,
 };
 
 /// What a success is told as.
@@ -78,6 +78,7 @@ pub(crate) fn creation(refusal: &CreationRefusal) -> KafkaError {
         | CreationRefusal::NullConfig { .. }
         | CreationRefusal::InvalidConfig { .. }
         | CreationRefusal::ConfigConflict(_) => KafkaError::InvalidConfig,
+        CreationRefusal::Exists { .. } => KafkaError::TopicAlreadyExists,
         CreationRefusal::NotStarted(error) => change_not_started(*error),
         CreationRefusal::Refused(error) => match error {
             CreateTopicError::Exists => KafkaError::TopicAlreadyExists,
@@ -220,6 +221,14 @@ pub(crate) fn placement(refusal: PlacementRefusal) -> KafkaError {
         PlacementRefusal::ElectionNotNeeded => KafkaError::ElectionNotNeeded,
         PlacementRefusal::NoReassignment => KafkaError::NoReassignmentInProgress,
         PlacementRefusal::NotMovable => KafkaError::InvalidReplicaAssignment,
+    }
+}
+
+/// Of DescribeQuorum.
+pub(crate) fn quorum(refusal: QuorumRefusal) -> KafkaError {
+    match refusal {
+        QuorumRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        QuorumRefusal::NotAnswered(error) => topic_unanswered(error),
     }
 }
 

@@ -166,13 +166,13 @@ fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
     let ValidateError::KeyMissing { records } = &**error else {
         return Vec::new();
     };
-    let text = StrBytes::from_static_str("a compacted topic takes no record without a key");
-    let at_fault = records.iter().map(|record| {
+    let text = "a compacted topic takes no record without a key";
+    let one = |record: &u32| {
         BatchIndexAndErrorMessage::default()
             .with_batch_index(i32::try_from(*record).unwrap_or(i32::MAX))
-            .with_batch_index_error_message(Some(text.clone()))
-    });
-    at_fault.collect()
+            .with_batch_index_error_message(Some(StrBytes::from_static_str(text)))
+    };
+    records.iter().map(one).collect()
 }
 
 /// What a person should read, where the client is at fault.

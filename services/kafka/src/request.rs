@@ -158,11 +158,16 @@ messages! {
     DeleteGroups DeleteGroupsRequest DeleteGroupsResponse,
     ElectLeaders ElectLeadersRequest ElectLeadersResponse,
     IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
-    AlterPartitionReassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse,
+    AlterPartitionReassignments
+        AlterPartitionReassignmentsRequest
+        AlterPartitionReassignmentsResponse,
     ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
     OffsetDelete OffsetDeleteRequest OffsetDeleteResponse,
     DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
-    DescribeUserScramCredentials DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse,
+    DescribeUserScramCredentials
+        DescribeUserScramCredentialsRequest
+        DescribeUserScramCredentialsResponse,
+    DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse,
     DescribeCluster DescribeClusterRequest DescribeClusterResponse,
     DescribeTransactions DescribeTransactionsRequest DescribeTransactionsResponse,
     ListTransactions ListTransactionsRequest ListTransactionsResponse,

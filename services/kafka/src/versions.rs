@@ -97,6 +97,7 @@ served! {
     OffsetDelete = 47, 0 to 0, advertised from 0;
     DescribeClientQuotas = 48, 0 to 1, advertised from 0;
     DescribeUserScramCredentials = 50, 0 to 0, advertised from 0;
+    DescribeQuorum = 55, 0 to 2, advertised from 0;
     DescribeCluster = 60, 0 to 2, advertised from 0;
     DescribeTransactions = 65, 0 to 0, advertised from 0;
     ListTransactions = 66, 0 to 2, advertised from 0;

@@ -21,7 +21,7 @@ SERVED = {
     "AlterConfigs": (0, 2), "DescribeLogDirs": (1, 4), "CreatePartitions": (0, 3),
     "DeleteGroups": (0, 2), "ElectLeaders": (0, 2), "IncrementalAlterConfigs": (0, 1),
     "AlterPartitionReassignments": (0, 1), "ListPartitionReassignments": (0, 0),
-    "OffsetDelete": (0, 0), "DescribeClientQuotas": (0, 1), "DescribeUserScramCredentials": (0, 0),
+    "OffsetDelete": (0, 0), "DescribeClientQuotas": (0, 1), "DescribeUserScramCredentials": (0, 0), "DescribeQuorum": (0, 2),
     "DescribeTransactions": (0, 0), "ListTransactions": (0, 2), "ListConfigResources": (0, 1),
 }
 # Elements of all lists of one request together, where the general limit is too generous.

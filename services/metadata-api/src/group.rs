@@ -1,7 +1,8 @@
 //! Classic consumer groups (any protocol type): requests and replies of the group coordinator.
 //!
 //! Shapes follow Kafka's JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch,
-//! DescribeGroups, ListGroups, DeleteGroups and OffsetDelete; member metadata and assignments are opaque bytes.
+//! DescribeGroups, ListGroups, DeleteGroups and OffsetDelete; member metadata and assignments are
+//! opaque bytes.
 
 use std::time::Duration;
 

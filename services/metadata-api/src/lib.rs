@@ -1,9 +1,9 @@
 //! What the other roles ask of the metadata service: plain types and four traits.
 //!
-//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts). Nothing here assumes that the
-//! service is in this process: every call may fail, be lost or answer late; all carry the cluster's
-//! view by sequencer epoch. Kafka's numbers do not appear: each front translates in its own
-//! `reply.rs`.
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts). Nothing
+//! here assumes that the service is in this process: every call may fail, be lost or answer late;
+//! all carry the cluster's view by sequencer epoch. Kafka's numbers do not appear: each front
+//! translates in its own `reply.rs`.
 
 mod admin;
 pub mod configs;
@@ -32,5 +32,6 @@ pub use sequencer::{
 };
 pub use topic::{Topic, TopicName, TopicNameError, TopicTable};
 pub use topic_admin::{
-    AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, TopicAdmin, TopicChange,
+    AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, Leadership, TopicAdmin,
+    TopicChange,
 };

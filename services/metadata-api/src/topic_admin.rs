@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use esker_types::{Offset, TopicId, TopicPartition};
+use esker_types::{Offset, SequencerEpoch, TopicId, TopicPartition};
 use futures::future::BoxFuture;
 
 use crate::{MetadataError, Topic};
@@ -88,7 +88,18 @@ pub enum DeleteRecordsError {
     Metadata(#[source] MetadataError),
 }
 
-/// Changes of topics, and what they take up.
+/// Who leads the metadata service, and how far its journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// The epoch of the leader that answers.
+    pub epoch: SequencerEpoch,
+    /// The roll of the journal that it writes: rises over all epochs.
+    pub roll: u64,
+    /// Commands of this roll that are durable.
+    pub commands: u64,
+}
+
+/// Changes of topics, what they take up, and who keeps account of it.
 pub trait TopicAdmin: Debug + Send + Sync + 'static {
     /// Changes a topic, durable before the answer; the topic as it is then.
     fn alter_topic(
@@ -106,4 +117,7 @@ pub trait TopicAdmin: Debug + Send + Sync + 'static {
 
     /// Bytes of the visible log of every partition that has any, as they stand in segments.
     fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>>;
+
+    /// The leader, current (R1).
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>>;
 }

@@ -83,6 +83,9 @@ pub(crate) struct Leader {
     questions: Questions,
     callers: Callers,
     work: ChainWork,
+    /// The roll that we write, and how many of its commands are durable.
+    roll: u64,
+    commands: u64,
     topics_changed: bool,
     decisions_seen: u64,
     checked_at: MonotonicTime,
@@ -124,6 +127,8 @@ impl Leader {
             pending: VecDeque::new(),
             questions: Questions::default(),
             callers: Callers::default(),
+            roll: 0,
+            commands: 0,
             topics_changed: true,
             decisions_seen: 0,
             checked_at: now,

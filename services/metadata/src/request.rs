@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use esker_metadata_api::{
     AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
     DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexSlice,
-    ListedOffset, LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError,
+    Leadership, ListedOffset, LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError,
     ReserveReply, ReserveRequest, SessionEnd, Topic, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
@@ -81,6 +81,9 @@ pub(crate) enum Request {
     },
     LogBytes {
         reply: ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>,
+    },
+    Leadership {
+        reply: ReplyTo<Answer<Leadership>>,
     },
     ProducerId {
         reply: ReplyTo<Answer<ProducerId>>,

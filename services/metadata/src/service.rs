@@ -9,9 +9,9 @@ use std::sync::Arc;
 use esker_metadata_api::{
     Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
     DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexFeed,
-    IndexSlice, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Registered,
-    ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic, TopicAdmin, TopicRef,
-    TopicTable, WrittenReport,
+    IndexSlice, Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery,
+    Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
+    TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -247,6 +247,11 @@ impl TopicAdmin for MetadataService {
 
     fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
         self.ask_plain(|reply| Request::LogBytes { reply }).boxed()
+    }
+
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
+        self.ask_plain(|reply| Request::Leadership { reply })
+            .boxed()
     }
 }
 

@@ -796,3 +796,22 @@ async fn the_high_watermark_of_a_deletion_covers_every_acknowledgement_before_it
     assert_eq!(deleted, Ok(offset(2)));
     assert_eq!(absent, Err(DeleteRecordsError::UnknownPartition));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_place_in_the_journal_rises_with_every_command_and_every_leader() {
+    let world = World::new();
+    let process = world.start().await;
+    let first = process.service.leadership().await.unwrap();
+    process.topic("t").await;
+    let second = process.service.leadership().await.unwrap();
+    process.kill().await;
+    let process = world.start().await;
+    let third = process.service.leadership().await.unwrap();
+
+    assert_eq!(second.epoch, first.epoch);
+    assert_eq!(
+        (second.roll, second.commands),
+        (first.roll, first.commands + 1)
+    );
+    assert!(third.epoch > second.epoch && third.roll > second.roll);
+}

@@ -2,7 +2,8 @@
 //!
 //! Used by ingest, segment builder, fetch, HTTP and the command line. Pure bytes: no clock, no I/O.
 //! Invariants: no foreign byte panics; memory is bounded by the input, records by `limits.rs`;
-//! nothing between a batch's attributes and its end changes but for the log append time and the codec.
+//! nothing between a batch's attributes and its end changes but for the log append time and a
+//! codec that the topic wants.
 //! Cost of admission: 61 bytes parsed, one checksum; records are looked at only when asked for.
 
 mod append_time;

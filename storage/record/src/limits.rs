@@ -5,6 +5,8 @@ pub const RECORDS_PER_BATCH_MAX: u32 = 1_000_000;
 /// Bytes of the smallest record: length, attributes, two deltas, null key, null value, no headers.
 /// A batch of `n` uncompressed bytes holds no more than `n / RECORD_BYTES_MIN` records.
 pub const RECORD_BYTES_MIN: u32 = 7;
+/// Records without a key that one refusal names.
+pub const KEYLESS_RECORDS_TOLD_MAX: usize = 10_000;
 /// Headers of one record.
 pub const HEADERS_PER_RECORD_MAX: u32 = 1024;
 /// Bytes of the smallest header of a record: empty key, null value.
@@ -26,8 +28,6 @@ pub const SNAPPY_RATIO_MAX: u64 = 22;
 pub const READ_AHEAD_BYTES: usize = 8 * 1024;
 /// Bytes of a record's memory taken before its bytes have come; it grows with them.
 pub const RECORD_RESERVE_BYTES_MAX: usize = 64 * 1024;
-/// Keyless records that the refusal of a batch for a compacted topic names; it may hold more.
-pub const KEYLESS_RECORDS_LISTED_MAX: usize = 1000;
 
 const _: () = assert!(DECOMPRESSED_BYTES_FLOOR <= DECOMPRESSED_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES_MIN <= RECORD_BYTES_MIN);

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use esker_types::Timestamp;
 
 use crate::append_time::rewrite;
-use crate::limits::{KEYLESS_RECORDS_LISTED_MAX, RECORD_BYTES_MIN};
+use crate::limits::{KEYLESS_RECORDS_TOLD_MAX, RECORD_BYTES_MIN};
 use crate::recompress::{Recompression, recompress};
 use crate::records::{ReadLimits, RecordError, Records};
 use crate::{BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES};
@@ -113,11 +113,11 @@ pub enum ValidateError {
         /// The latest allowed.
         timestamp_max: Timestamp,
     },
-    /// INVALID_RECORD, with the records' numbers in `record_errors`: clients tell those apart from
-    /// the ones that only shared their batch.
-    #[error("{} records of the batch have no key, or more", .records.len())]
+    /// INVALID_RECORD, with the numbers of the records in `record_errors`: librdkafka tells the
+    /// application of each record which ones were at fault.
+    #[error("{} records of the batch have no key", records.len())]
     KeyMissing {
-        /// The records, from 0, ascending; at most [`KEYLESS_RECORDS_LISTED_MAX`].
+        /// The records, from 0; the first [`KEYLESS_RECORDS_TOLD_MAX`] of them.
         records: Vec<u32>,
     },
     /// The records inside are not what the header says. INVALID_RECORD.
@@ -301,17 +301,15 @@ fn walk(header: &BatchHeader, bytes: &Bytes, rules: &ProduceRules) -> Result<(),
             return Err(ValidateError::Records(RecordError::OffsetDelta { delta }));
         }
         check_timestamp(record.timestamp, rules)?;
-        if rules.keys_required && record.key.is_none() {
+        let is_wrong = rules.keys_required && record.key.is_none();
+        if is_wrong && keyless.len() < KEYLESS_RECORDS_TOLD_MAX {
             keyless.push(number);
-            if keyless.len() == KEYLESS_RECORDS_LISTED_MAX {
-                break;
-            }
         }
     }
-    match keyless.is_empty() {
-        true => Ok(()),
-        false => Err(ValidateError::KeyMissing { records: keyless }),
+    if keyless.is_empty() {
+        return Ok(());
     }
+    Err(ValidateError::KeyMissing { records: keyless })
 }
 
 #[cfg(test)]

@@ -85,11 +85,11 @@ STORES = {"directory": directory_store, "minio": minio_store}
 
 
 @contextmanager
-def esker(store, scratch, more=()):
-    """Yields the Kafka address of a fresh Esker on a fresh store."""
+def esker(store, scratch, more=(), port=None):
+    """Yields the Kafka address of a fresh Esker on a fresh store; `port` where a client insists."""
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    kafka, http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    kafka, http = f"127.0.0.1:{port or free_port()}", f"127.0.0.1:{free_port()}"
     with STORES[store](scratch) as where:
         command = [esker_binary(), "serve", *where, "--kafka-listen", kafka]
         command += ["--http-listen", http, "--log-format", "text", "--log-level", "info"]

@@ -73,7 +73,7 @@ def grow(k):
     k("TopicCommand", "--alter", "--topic", "grow", "--partitions", "4")
     assert "PartitionCount: 4" in k("TopicCommand", "--describe", "--topic", "grow")
     out = k("TopicCommand", "--alter", "--topic", "grow", "--partitions", "2", good=False)
-    assert "currently has 4 partitions" in out, out
+    assert "InvalidPartitionsException" in out, out
 
 
 @CASES.case("ConsoleProducer, ConsoleConsumer: keys, headers, timestamps, partitions", short=True)
@@ -168,7 +168,7 @@ def delete_group(k):
     commit(k, "d", "d-group", 3)
     until_empty(k, "d-group")
     out = k(GROUP, "--delete-offsets", "--group", "d-group", "--topic", "d")
-    assert "Request succeed for deleting offsets" in out, out
+    assert re.search(r"d\s+0\s+Successful", out), out
     commit(k, "d", "d-group", 3)
     until_empty(k, "d-group")
     out = k(GROUP, "--delete", "--group", "d-group")

@@ -8,8 +8,13 @@ from harness.report import Row
 NAME = "rdkafka"
 VERSION = "0.39.0"
 CLIENT = f"crate rdkafka {VERSION} (librdkafka 2.12.1)"
-ABOUT = "The crate's own tests (`cargo test`), library and integration tests."
+ABOUT = (
+    "The crate's own tests (`cargo test`), library and integration tests, against a node 0 on port"
+    " 9092 with 3 partitions a topic: some insist."
+)
 SHORT = False
+PORT = 9092  # some of its tests take no address
+SERVER = ["--default-partitions", "3", "--node-id", "0", "--group-initial-rebalance-delay-ms", "0"]
 SECONDS_MAX = 900
 ENDED = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.M)
 STATUS = {"ok": "pass", "FAILED": "fail", "ignored": "skip"}

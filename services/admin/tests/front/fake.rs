@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use esker_metadata_api::{
     Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
     DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, IndexFeed, IndexSlice,
-    ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic, TopicAdmin,
-    TopicChange, TopicRef, TopicTable,
+    Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic,
+    TopicAdmin, TopicChange, TopicRef, TopicTable,
 };
-use esker_types::{ClusterId, Offset, ProducerId, TopicPartition};
+use esker_types::{ClusterId, Offset, ProducerId, SequencerEpoch, TopicPartition};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -45,6 +45,7 @@ struct State {
     delete_records_answers: VecDeque<Result<Offset, DeleteRecordsError>>,
     log_bytes: BTreeMap<TopicPartition, u64>,
     log_bytes_trouble: Option<MetadataError>,
+    leadership_trouble: Option<MetadataError>,
     log_ends: BTreeMap<TopicPartition, Result<Offset, LogIndexError>>,
 }
 
@@ -131,6 +132,10 @@ impl FakeAdmin {
 
     pub(crate) fn fail_log_bytes(&self, error: MetadataError) {
         self.with(|state| state.log_bytes_trouble = Some(error));
+    }
+
+    pub(crate) fn fail_leadership(&self, error: MetadataError) {
+        self.with(|state| state.leadership_trouble = Some(error));
     }
 
     pub(crate) fn set_log_end(&self, at: TopicPartition, end: Result<Offset, LogIndexError>) {
@@ -259,6 +264,19 @@ impl TopicAdmin for FakeAdmin {
                 state.hangs,
                 trouble.map_or(Ok(state.log_bytes.clone()), Err),
             )
+        })
+    }
+
+    /// Epoch 5, roll 3, 7 commands.
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
+        self.with(|state| {
+            let leadership = Leadership {
+                epoch: SequencerEpoch::new(5),
+                roll: 3,
+                commands: 7,
+            };
+            let trouble = state.leadership_trouble;
+            answer(state.hangs, trouble.map_or(Ok(leadership), Err))
         })
     }
 }

@@ -132,6 +132,7 @@ fn read_back(response: &Response, version: i16) -> Response {
         DescribeClientQuotas DescribeClientQuotasResponse,
         DescribeUserScramCredentials DescribeUserScramCredentialsResponse,
         DescribeTransactions DescribeTransactionsResponse,
+        DescribeQuorum DescribeQuorumResponse,
         ListTransactions ListTransactionsResponse,
         ListConfigResources ListConfigResourcesResponse,
     };

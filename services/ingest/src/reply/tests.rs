@@ -80,7 +80,9 @@ fn table() -> Vec<(AppendError, i16, AppendErrorKind)> {
             Kind::Invalid,
         ),
         (
-            invalid(ValidateError::KeyMissing { records: vec![3] }),
+            invalid(ValidateError::KeyMissing {
+                records: vec![3, 5],
+            }),
             87,
             Kind::Invalid,
         ),
@@ -162,12 +164,20 @@ fn success_carries_the_offsets_and_the_time_if_there_is_one() {
 }
 
 #[test]
-fn each_record_without_a_key_is_pointed_at() {
-    let records = vec![3, 7];
-    let row = row(0, Err(invalid(ValidateError::KeyMissing { records })));
+fn a_record_without_a_key_is_pointed_at() {
+    let row = row(
+        0,
+        Err(invalid(ValidateError::KeyMissing {
+            records: vec![3, 5],
+        })),
+    );
 
-    let named: Vec<i32> = row.record_errors.iter().map(|e| e.batch_index).collect();
-    assert_eq!(named, [3, 7]);
+    let told: Vec<i32> = row
+        .record_errors
+        .iter()
+        .map(|one| one.batch_index)
+        .collect();
+    assert_eq!(told, [3, 5]);
 }
 
 #[tokio::test]

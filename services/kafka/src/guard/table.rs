@@ -65,6 +65,7 @@ pub(super) const fn layout(api: Api) -> ApiShape {
             limits::REQUEST_ELEMENTS_MAX,
             &DESCRIBE_USER_SCRAM_CREDENTIALS,
         ),
+        Api::DescribeQuorum => ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_QUORUM),
         Api::DescribeTransactions => {
             ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_TRANSACTIONS)
         }
@@ -965,6 +966,34 @@ const DESCRIBE_USER_SCRAM_CREDENTIALS: Shape = Shape {
         0,
     )
     .nullable(0, 0)],
+};
+
+const DESCRIBE_QUORUM_PARTITION_DATA: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::PartitionData>(),
+    fields: &[Field::new("PartitionIndex", Fixed(4), 0, 2)],
+};
+
+const DESCRIBE_QUORUM_TOPIC_DATA: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::TopicData>(),
+    fields: &[
+        Field::new("TopicName", Text, 0, 2),
+        Field::new(
+            "Partitions",
+            List(&Struct(&DESCRIBE_QUORUM_PARTITION_DATA)),
+            0,
+            2,
+        ),
+    ],
+};
+
+const DESCRIBE_QUORUM: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::DescribeQuorumRequest>(),
+    fields: &[Field::new(
+        "Topics",
+        List(&Struct(&DESCRIBE_QUORUM_TOPIC_DATA)),
+        0,
+        2,
+    )],
 };
 
 const DESCRIBE_TRANSACTIONS: Shape = Shape {

@@ -46,7 +46,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "-1",
         rule: ConfigRule::GzipLevel,
         broker_name: Some("compression.gzip.level"),
-        documentation: "How hard gzip tries where compression.type rewrites batches; -1 for its own default.",
+        documentation: "How hard gzip tries where compression.type rewrites batches; -1 for its \
+                        own default.",
     },
     ConfigDefinition {
         name: "compression.lz4.level",
@@ -69,8 +70,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             "producer",
         ])),
         broker_name: Some("compression.type"),
-        documentation: "The codec that batches are stored with; producer keeps that of the producer, \
-                        any other rewrites batches that come differently.",
+        documentation: "The codec that batches are stored with; producer keeps that of the \
+                        producer, any other rewrites batches that come differently.",
     },
     ConfigDefinition {
         name: COMPRESSION_ZSTD_LEVEL,
@@ -81,7 +82,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             max: 22,
         },
         broker_name: Some("compression.zstd.level"),
-        documentation: "How hard zstd tries where compression.type rewrites batches; above 12 counts as 12.",
+        documentation: "How hard zstd tries where compression.type rewrites batches; above 12 \
+                        counts as 12.",
     },
     ConfigDefinition {
         name: DELETE_RETENTION_MS,

@@ -41,6 +41,7 @@ impl Leader {
         match event {
             JournalEvent::Durable { command, .. } => self.durable(&command),
             JournalEvent::RollBegun { roll, snapshot_due } => {
+                (self.roll, self.commands) = (roll.get(), 0);
                 if snapshot_due {
                     self.snapshot(roll);
                 }
@@ -67,6 +68,7 @@ impl Leader {
             "J2: every durable command was appended by this leader"
         );
         add_one(&self.parts.metrics.commands);
+        self.commands += 1;
         let outcome = match self.state.apply(command) {
             Ok(outcome) => outcome,
             Err(error) => {

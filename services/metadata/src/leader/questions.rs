@@ -9,8 +9,8 @@ use std::sync::Arc;
 use esker_journal::EpochCheckError;
 use esker_metadata_api::{
     AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, GroupReply, IndexSlice, ListedOffset, LogIndexError, OffsetQuery,
-    ReserveError, ReserveReply, Topic, TopicTable,
+    DeleteRecordsError, GroupReply, IndexSlice, Leadership, ListedOffset, LogIndexError,
+    OffsetQuery, ReserveError, ReserveReply, Topic, TopicTable,
 };
 use esker_sequencer::Barrier;
 use esker_types::{MonotonicTime, Offset, TopicPartition};
@@ -59,6 +59,7 @@ pub(super) enum Question {
         reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
     },
     LogBytes(ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>),
+    Leadership(ReplyTo<Answer<Leadership>>),
     Group {
         reply: ReplyTo<Answer<GroupReply>>,
         answer: GroupReply,
@@ -120,6 +121,7 @@ impl Leader {
             Question::Topics(_)
             | Question::AlterTopic { .. }
             | Question::LogBytes(_)
+            | Question::Leadership(_)
             | Question::LookUp { .. }
             | Question::Reserve { .. }
             | Question::CreateTopic { .. }
@@ -237,6 +239,13 @@ impl Leader {
             } => self.delete_records_decided(topic_partition, before, reply),
             Question::LogBytes(reply) => {
                 let _ = reply.send(Ok(self.sequencer.log_bytes(&self.state.log)));
+            }
+            Question::Leadership(reply) => {
+                let _ = reply.send(Ok(Leadership {
+                    epoch: self.epoch,
+                    roll: self.roll,
+                    commands: self.commands,
+                }));
             }
             Question::Group { reply, answer } => {
                 let _ = reply.send(Ok(answer));

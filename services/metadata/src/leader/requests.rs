@@ -64,6 +64,13 @@ impl Leader {
                     self.refuse(reply, MetadataError::Overloaded);
                 }
             }
+            Request::Leadership { reply } => {
+                if self.has_room_for_questions() {
+                    self.ask_current(Question::Leadership(reply));
+                } else {
+                    self.refuse(reply, MetadataError::Overloaded);
+                }
+            }
             Request::ProducerId { reply } => {
                 self.callers.wait_for_producer_id(reply);
                 if self.callers.wants_producer_ids() {
