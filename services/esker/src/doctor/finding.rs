@@ -90,7 +90,7 @@ impl Finding {
         happened: impl Into<String>,
         to_do: impl Into<String>,
     ) -> Self {
-        Self::new(check, Status::Warning, tried, happened).to_do(to_do)
+        Self::new(check, Status::Warning, tried, happened).advise(to_do)
     }
 
     pub(super) fn failed(
@@ -99,10 +99,10 @@ impl Finding {
         happened: impl Into<String>,
         to_do: impl Into<String>,
     ) -> Self {
-        Self::new(check, Status::Failed, tried, happened).to_do(to_do)
+        Self::new(check, Status::Failed, tried, happened).advise(to_do)
     }
 
-    pub(super) fn to_do(mut self, to_do: impl Into<String>) -> Self {
+    fn advise(mut self, to_do: impl Into<String>) -> Self {
         self.to_do = Some(to_do.into());
         self
     }

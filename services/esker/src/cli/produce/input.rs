@@ -29,7 +29,7 @@ impl Input {
                 let failed = |error| Failure::new(tried(), Cause::Input(error));
                 let file = File::open(path).map_err(failed)?;
                 let about = file.metadata().map_err(failed)?;
-                bytes = about.is_file().then(|| about.len());
+                bytes = about.is_file().then_some(about.len());
                 Box::new(file)
             }
         };
