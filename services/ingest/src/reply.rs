@@ -154,7 +154,9 @@ fn refusal_code(refusal: ProduceRefusal) -> KafkaError {
         ProduceRefusal::ProducerFenced => KafkaError::InvalidProducerEpoch,
         ProduceRefusal::PredecessorVoid => KafkaError::NotLeaderOrFollower,
         // Kafka has no code for it; this one is final for every client.
-        ProduceRefusal::OffsetsExhausted => KafkaError::PolicyViolation,
+        ProduceRefusal::OffsetsExhausted | ProduceRefusal::UnexpectedEnd { .. } => {
+            KafkaError::PolicyViolation
+        }
     }
 }
 
