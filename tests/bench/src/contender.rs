@@ -6,14 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use esker_e2e::load::batch_of;
-use esker_e2e::{StoreKind, TestStore};
+use esker_e2e::{FormattedKafka, KafkaBroker, KafkaUse, StoreKind, TestStore};
 use esker_env::Env;
 use esker_kafka::client::Client;
 use esker_record::Compression;
 use esker_testkit::{EskerProcess, Profile, Shaper, ShaperConfig, ShaperHandle};
 use tempfile::TempDir;
 
-use crate::broker::{Flush, KafkaBroker};
 use crate::meter::Meter;
 
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -70,8 +69,8 @@ impl Contender {
             Self::EskerDirectory => esker(StoreKind::Directory, None).await,
             Self::EskerMinio => esker(StoreKind::Minio, None).await,
             Self::EskerS3Standard => esker(StoreKind::Minio, Some(Profile::S3Standard)).await,
-            Self::Kafka => kafka(Flush::Default).await,
-            Self::KafkaFlushed => kafka(Flush::EveryMessage).await,
+            Self::Kafka => kafka(KafkaUse::Speed).await,
+            Self::KafkaFlushed => kafka(KafkaUse::SpeedFlushed).await,
         }
     }
 }
@@ -182,13 +181,14 @@ async fn esker(kind: StoreKind, profile: Option<Profile>) -> anyhow::Result<Runn
     })
 }
 
-async fn kafka(flush: Flush) -> anyhow::Result<Running> {
+async fn kafka(kind: KafkaUse) -> anyhow::Result<Running> {
     let directory = TempDir::with_prefix("esker-bench-")?;
-    let bootstrap = KafkaBroker::format(directory.path(), flush)?;
+    let formatted = FormattedKafka::new(directory.path(), kind).await?;
     let clock = Env::system().clock;
     let start = clock.now();
-    let broker = KafkaBroker::spawn(directory.path(), bootstrap)?;
-    first_ack(broker.address).await?;
+    let broker = formatted.spawn()?;
+    first_ack(broker.kafka).await?;
+    let bootstrap = broker.kafka;
     Ok(Running {
         processes: Processes::Kafka {
             broker,

@@ -4,7 +4,6 @@
 //! Nothing here decides whether a change is right; `make bench` writes `tests/bench/results` and
 //! `docs/benchmarks.md` from it, `make bench-compare` shows what a change did.
 
-mod broker;
 mod compare;
 mod contender;
 mod meter;

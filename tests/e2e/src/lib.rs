@@ -15,7 +15,7 @@ mod wire;
 
 pub use golden::check_golden;
 pub use http_api::{Answer, HttpApi, HttpRecord};
-pub use kafka_broker::KafkaBroker;
+pub use kafka_broker::{FormattedKafka, KafkaBroker, KafkaUse};
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
 pub use program::{Program, Ran, esker, proved};

@@ -7,7 +7,8 @@ use crate::transcript::Transcript;
 
 #[tokio::test]
 async fn every_command_works_against_apache_kafka() -> anyhow::Result<()> {
-    let broker = KafkaBroker::start().await?;
+    let directory = tempfile::TempDir::with_prefix("esker-e2e-kafka-")?;
+    let broker = KafkaBroker::start(directory.path()).await?;
     let mut at = Transcript::with(broker.kafka);
 
     at.run("topic create orders --partitions 2 --config retention.ms=60000")

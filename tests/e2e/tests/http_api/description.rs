@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use esker_e2e::{Program, bootstrapped, proved};
+use esker_e2e::{Program, proved};
+use esker_testkit::bootstrapped;
 
 use crate::start;
 
