@@ -7,6 +7,7 @@ mod kafka_tools;
 mod kcat;
 pub mod load;
 mod program;
+mod reference;
 mod store;
 mod wire;
 
@@ -14,5 +15,6 @@ pub use http_api::{Answer, HttpApi, HttpRecord};
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
 pub use program::{Program, Ran, bootstrapped, esker, proved};
+pub use reference::ReferenceBroker;
 pub use store::{StoreKind, TestStore};
 pub use wire::{Wire, cluster_id, request};
