@@ -3,21 +3,27 @@
 //! A [`View`] says for what it lacks whether that surely does not exist, so "unknown" cannot be
 //! told from a table that may lag.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use esker_env::{Clock, Env, timeout};
 use esker_metadata_api::{
-    Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, GroupRequest,
-    MetadataError, Topic, TopicRef, TopicTable,
+    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, Leadership, ListedOffset,
+    LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic, TopicAdmin, TopicRef, TopicTable,
 };
-use esker_types::{ClusterId, MonotonicTime, ProducerId, TopicId};
+use esker_types::{ClusterId, MonotonicTime, Offset, ProducerId, TopicId, TopicPartition};
+
+use crate::front::AdminParts;
 
 /// The metadata service.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     admin: Arc<dyn Admin>,
+    topic_admin: Arc<dyn TopicAdmin>,
+    log_index: Arc<dyn LogIndex>,
     clock: Arc<dyn Clock>,
     limit: Duration,
 }
@@ -53,9 +59,11 @@ impl View {
 }
 
 impl Catalogue {
-    pub(crate) fn new(admin: Arc<dyn Admin>, env: &Env, limit: Duration) -> Self {
+    pub(crate) fn new(parts: AdminParts, env: &Env, limit: Duration) -> Self {
         Self {
-            admin,
+            admin: parts.admin,
+            topic_admin: parts.topic_admin,
+            log_index: parts.log_index,
             clock: Arc::clone(&env.clock),
             limit,
         }
@@ -108,8 +116,7 @@ impl Catalogue {
         &self,
         request: CreateTopic,
     ) -> Result<CreatedTopic, CreateTopicError> {
-        self.create_by(self.clock.now().after(self.limit), request)
-            .await
+        self.create_by(self.deadline(), request).await
     }
 
     /// Creates a topic. At `deadline` it is not known whether it is there.
@@ -139,6 +146,77 @@ impl Catalogue {
         let deletion = self.admin.delete_topic(TopicRef::Id(topic));
         let deleted = timeout(self.clock.as_ref(), left, deletion).await;
         deleted.unwrap_or(Err(DeleteTopicError::Metadata(MetadataError::Unknown)))
+    }
+
+    /// Changes a topic. At `deadline` it is not known whether it is changed.
+    pub(crate) async fn alter_by(
+        &self,
+        deadline: MonotonicTime,
+        request: AlterTopic,
+    ) -> Result<Arc<Topic>, AlterTopicError> {
+        let left = self.left(deadline);
+        if left.is_zero() {
+            return Err(AlterTopicError::Metadata(MetadataError::Unavailable));
+        }
+        let change = self.topic_admin.alter_topic(request);
+        let altered = timeout(self.clock.as_ref(), left, change).await;
+        altered.unwrap_or(Err(AlterTopicError::Metadata(MetadataError::Unknown)))
+    }
+
+    /// Deletes records. At `deadline` it is not known whether they are gone.
+    pub(crate) async fn delete_records_by(
+        &self,
+        deadline: MonotonicTime,
+        topic_partition: TopicPartition,
+        before: DeleteBefore,
+    ) -> Result<Offset, DeleteRecordsError> {
+        let left = self.left(deadline);
+        if left.is_zero() {
+            return Err(DeleteRecordsError::Metadata(MetadataError::Unavailable));
+        }
+        let deletion = self.topic_admin.delete_records(topic_partition, before);
+        let deleted = timeout(self.clock.as_ref(), left, deletion).await;
+        deleted.unwrap_or(Err(DeleteRecordsError::Metadata(MetadataError::Unknown)))
+    }
+
+    /// Bytes of every partition's log.
+    pub(crate) async fn log_bytes(&self) -> Result<BTreeMap<TopicPartition, u64>, MetadataError> {
+        self.within(self.limit, self.topic_admin.log_bytes()).await
+    }
+
+    /// Who leads the metadata service.
+    pub(crate) async fn leadership(&self) -> Result<Leadership, MetadataError> {
+        self.within(self.limit, self.topic_admin.leadership()).await
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn wall_millis(&self) -> i64 {
+        self.clock.wall().millis()
+    }
+
+    /// One past the last record of a partition, current (R1).
+    pub(crate) async fn log_end(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> Result<Offset, LogIndexError> {
+        let latest = OffsetQuery::Latest;
+        let question = self
+            .log_index
+            .list_offset(topic_partition, latest, Offset::ZERO);
+        match timeout(self.clock.as_ref(), self.limit, question).await {
+            Ok(Ok(ListedOffset::Known(offset))) => Ok(offset),
+            // "Latest" is always known; anything else is a bug of ours.
+            Ok(Ok(ListedOffset::Inside(_) | ListedOffset::Nothing)) => {
+                Err(LogIndexError::NotDecided)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(LogIndexError::Metadata(MetadataError::Unknown)),
+        }
+    }
+
+    /// When a call that names no time of its own gives up.
+    pub(crate) fn deadline(&self) -> MonotonicTime {
+        self.clock.now().after(self.limit)
     }
 
     pub(crate) async fn producer_id(&self) -> Result<ProducerId, MetadataError> {

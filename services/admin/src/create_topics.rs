@@ -19,7 +19,7 @@ use esker_kafka::messages::{
     CreateTopicsRequest, CreateTopicsResponse, StrBytes, TopicName as WireName,
 };
 use esker_metadata_api::configs::{ConfigDefinition, TOPIC_CONFIGS, check_together, topic_config};
-use esker_metadata_api::{CreateTopic, Topic, TopicName};
+use esker_metadata_api::{CreateTopic, CreateTopicError, Topic, TopicName};
 use esker_types::MonotonicTime;
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use futures::StreamExt as _;
@@ -91,10 +91,12 @@ async fn create(
     deadline: MonotonicTime,
     topic: CreateTopic,
 ) -> Result<Arc<Topic>, CreationRefusal> {
-    let created = front.catalogue.create_by(deadline, topic).await;
-    created
-        .map(|created| created.topic)
-        .map_err(CreationRefusal::Refused)
+    let name = topic.name.clone();
+    match front.catalogue.create_by(deadline, topic).await {
+        Ok(created) => Ok(created.topic),
+        Err(CreateTopicError::Exists) => Err(CreationRefusal::Exists { name }),
+        Err(error) => Err(CreationRefusal::Refused(error)),
+    }
 }
 
 /// Each name once, in the order of the request; one that comes twice is refused.

@@ -19,8 +19,8 @@ use crate::front::Front;
 use crate::reply;
 
 /// Kafka's numbers of resource types.
-const TOPIC_RESOURCE: i8 = 2;
-const BROKER_RESOURCE: i8 = 4;
+pub(crate) const TOPIC_RESOURCE: i8 = 2;
+pub(crate) const BROKER_RESOURCE: i8 = 4;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

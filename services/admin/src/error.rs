@@ -2,7 +2,8 @@
 
 use esker_metadata_api::configs::ConfigError;
 use esker_metadata_api::{
-    CreateTopicError, DeleteTopicError, GroupError, MetadataError, TopicNameError,
+    AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError, GroupError,
+    LogIndexError, MetadataError, TopicName, TopicNameError,
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 
@@ -94,6 +95,12 @@ pub(crate) enum CreationRefusal {
     /// Settings that exclude each other.
     #[error("topic configs contradict each other")]
     ConfigConflict(#[source] ConfigError),
+    /// The name is taken. In Kafka's own words, which scripts look for.
+    #[error("Topic '{name}' already exists.")]
+    Exists {
+        /// The name.
+        name: TopicName,
+    },
     /// The metadata service did not answer before anything was asked of it.
     #[error("nothing was created: the metadata service does not answer")]
     NotStarted(#[source] MetadataError),
@@ -115,7 +122,7 @@ pub(crate) enum DeletionRefusal {
     #[error("topic is named more than once")]
     Repeated,
     /// No topic has this name, currently (R1).
-    #[error("topic does not exist")]
+    #[error("This server does not host this topic-partition.")]
     UnknownName,
     /// No topic has this id, currently (R1).
     #[error("topic id does not exist")]
@@ -157,6 +164,214 @@ pub(crate) enum ConfigsRefusal {
         /// Kafka's number of the type.
         code: i8,
     },
+    /// Resources of this type cannot be listed, in Kafka neither.
+    #[error("resource type {code} cannot be listed")]
+    UnlistedType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+}
+
+/// Why settings were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AlterConfigsRefusal {
+    /// The request names the resource more than once.
+    #[error("each resource must appear at most once")]
+    RepeatedResource,
+    /// The resource names a setting more than once.
+    #[error("each config key must appear at most once")]
+    RepeatedKey,
+    /// Not set, delete, append or subtract.
+    #[error("config operation {code} is not known")]
+    Operation {
+        /// Kafka's number of the operation.
+        code: i8,
+    },
+    /// Only a deletion goes without a value.
+    #[error("null value is not supported for config {name}")]
+    NullValue {
+        /// What the client wrote, cut to a sane length.
+        name: ShownText,
+    },
+    /// No topic can have this name.
+    #[error("topic name is not valid")]
+    InvalidName(#[source] TopicNameError),
+    /// Settings of all topics at once are those of the brokers.
+    #[error("default topic resources are not allowed")]
+    DefaultTopic,
+    /// No topic has this name, currently (R1).
+    #[error("topic does not exist")]
+    UnknownTopic,
+    /// Topics have no such setting.
+    #[error("unknown topic config name: {name}")]
+    UnknownKey {
+        /// What the client wrote, cut to a sane length.
+        name: ShownText,
+    },
+    /// Append and subtract are for lists.
+    #[error("cannot append to or subtract from config {name}: its type is not LIST")]
+    NotAList {
+        /// The setting.
+        name: &'static str,
+    },
+    /// A setting with a value that it cannot have.
+    #[error("invalid value for configuration {name}")]
+    InvalidValue {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with the value.
+        #[source]
+        source: ConfigError,
+    },
+    /// Settings that exclude each other.
+    #[error("topic configs contradict each other")]
+    Conflict(#[source] ConfigError),
+    /// Brokers are named by number.
+    #[error("broker id must be an integer")]
+    NotABroker,
+    /// Another broker knows its own settings.
+    #[error("ask broker {asked} itself")]
+    OtherBroker {
+        /// Who was asked for.
+        asked: i32,
+    },
+    /// Brokers are configured at their start.
+    #[error("config {name} cannot be changed while the broker runs: set it at its start")]
+    Static {
+        /// What the client wrote, cut to a sane length.
+        name: ShownText,
+    },
+    /// Brokers have no such setting.
+    #[error("unknown broker config name: {name}")]
+    UnknownBrokerKey {
+        /// What the client wrote, cut to a sane length.
+        name: ShownText,
+    },
+    /// Resources of this type have no settings here.
+    #[error("resource type {code} has no configs")]
+    ResourceType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+    /// The metadata service did not answer before anything was asked of it.
+    #[error("nothing was changed: the metadata service does not answer")]
+    NotStarted(#[source] MetadataError),
+    /// The metadata service refused it, or its outcome is unknown.
+    #[error("configs were not changed")]
+    Refused(#[source] AlterTopicError),
+}
+
+/// Why a topic did not get more partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PartitionsRefusal {
+    /// The request names it more than once.
+    #[error("topic is named more than once")]
+    Repeated,
+    /// No topic has this name, currently (R1).
+    #[error("topic does not exist")]
+    UnknownTopic,
+    /// Zero or less.
+    #[error("partition count must be at least 1")]
+    PartitionCount,
+    /// Not one assignment for each partition that is added.
+    #[error("{added} partitions would be added, but {assigned} are assigned")]
+    AssignmentCount {
+        /// Partitions that would be added.
+        added: u32,
+        /// Partitions that are assigned.
+        assigned: usize,
+    },
+    /// A partition on no broker, on one twice, or on a negative one.
+    #[error("each assigned partition needs brokers, each once")]
+    AssignmentBrokers,
+    /// The metadata service did not answer before anything was asked of it.
+    #[error("nothing was changed: the metadata service does not answer")]
+    NotStarted(#[source] MetadataError),
+    /// The metadata service refused it, or its outcome is unknown.
+    #[error("no partitions were added")]
+    Refused(#[source] AlterTopicError),
+}
+
+/// Why records of a partition were not deleted. There is no place for words in the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordsRefusal {
+    /// The topic or partition does not exist, currently (R1).
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    /// Below -1.
+    #[error("offset is negative")]
+    NegativeOffset,
+    /// The metadata service refused it, or its outcome is unknown.
+    #[error("records were not deleted")]
+    Refused(#[source] DeleteRecordsError),
+}
+
+/// Why it is not said where a leader epoch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EpochRefusal {
+    /// The topic or partition does not exist, currently (R1).
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    /// The client's leader epoch is older.
+    #[error("leader epoch of the client is older")]
+    OlderLeader,
+    /// The client's leader epoch is newer.
+    #[error("leader epoch of the client is newer")]
+    NewerLeader,
+    /// The log's end could not be found out.
+    #[error("end of the log is not known now")]
+    NotAnswered(#[source] LogIndexError),
+}
+
+/// Why no leader is elected and no replica moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlacementRefusal {
+    /// The topic or partition does not exist, currently (R1).
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    /// Whether it exists could not be found out.
+    #[error("whether the topic exists is not known now")]
+    NotAnswered(#[source] MetadataError),
+    /// Neither preferred nor unclean.
+    #[error("election type {code} is not known")]
+    ElectionType {
+        /// Kafka's number of the type.
+        code: i8,
+    },
+    /// The preferred leader leads, always.
+    #[error("leader election not needed for topic partition")]
+    ElectionNotNeeded,
+    /// There is none to cancel.
+    #[error("no partition reassignment is in progress")]
+    NoReassignment,
+    /// Replicas follow from the set of brokers.
+    #[error("replicas cannot be assigned: the bucket holds the records, any broker can lead")]
+    NotMovable,
+}
+
+/// Why no quorum is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QuorumRefusal {
+    /// Only partition 0 of `__cluster_metadata` has one.
+    #[error("only partition 0 of __cluster_metadata has a quorum")]
+    UnknownPartition,
+    /// The metadata service did not answer.
+    #[error("metadata service does not answer")]
+    NotAnswered(#[source] MetadataError),
+}
+
+/// What does not exist here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Absent {
+    /// Nobody checks rights.
+    #[error("no authorizer is configured on the broker")]
+    Authorizer,
+    /// No user has credentials.
+    #[error("attempt to describe a user credential that does not exist")]
+    User,
+    /// There are no transactions.
+    #[error("transactional id does not exist")]
+    Transaction,
 }
 
 /// Why no coordinator is named.
@@ -191,9 +406,6 @@ pub(crate) enum GroupRefusal {
     /// The topic or partition does not exist, currently (R1).
     #[error("topic or partition does not exist")]
     UnknownPartition,
-    /// Offsets count from 0.
-    #[error("offset is negative")]
-    NegativeOffset,
     /// No such group; told from DescribeGroups version 6 on, "Dead" before.
     #[error("group does not exist")]
     UnknownGroup,

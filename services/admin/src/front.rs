@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use esker_env::Env;
 use esker_kafka::{Reply, Request, RequestContext, Response};
-use esker_metadata_api::Admin;
+use esker_metadata_api::{Admin, LogIndex, TopicAdmin};
 use esker_types::MonotonicTime;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -15,9 +15,22 @@ use crate::config::AdminConfig;
 use crate::limits::REQUEST_TIMEOUT_MAX;
 use crate::placement::Brokers;
 use crate::{
-    cluster, create_topics, delete_topics, describe_configs, describe_topics, groups, membership,
-    metadata, offset_commit, offset_fetch, producer_ids,
+    absent, alter_configs, cluster, config_resources, create_partitions, create_topics,
+    delete_records, delete_topics, describe_configs, describe_topics, group_deletion, groups,
+    leader_epochs, log_dirs, membership, metadata, offset_commit, offset_fetch, producer_ids,
+    quorum, reassignments,
 };
+
+/// Whom a front asks.
+#[derive(Clone, Debug)]
+pub struct AdminParts {
+    /// The catalogue and the coordinators.
+    pub admin: Arc<dyn Admin>,
+    /// Changes of topics.
+    pub topic_admin: Arc<dyn TopicAdmin>,
+    /// Where logs end.
+    pub log_index: Arc<dyn LogIndex>,
+}
 
 /// Answers every API that is not on the data path. Clones share everything.
 #[derive(Clone, Debug)]
@@ -34,12 +47,12 @@ pub(crate) struct Front {
 }
 
 impl AdminFront {
-    /// A front that asks `admin`; `config` says how clients of one listener reach this process, and
+    /// A front that asks `parts`; `config` says how clients of one listener reach this process, and
     /// `env` is that of the listener: deadlines count from the arrival of a request.
     #[must_use]
-    pub fn new(config: AdminConfig, admin: Arc<dyn Admin>, env: Env) -> Self {
+    pub fn new(config: AdminConfig, parts: AdminParts, env: Env) -> Self {
         let brokers = Brokers::new(&config);
-        let catalogue = Catalogue::new(admin, &env, config.metadata_timeout);
+        let catalogue = Catalogue::new(parts, &env, config.metadata_timeout);
         let front = Front {
             config,
             brokers,
@@ -85,21 +98,56 @@ impl Front {
             Request::DescribeCluster(request) => {
                 Response::DescribeCluster(cluster::describe(self, version, &request))
             }
-            Request::DescribeTopicPartitions(request) => {
-                Response::DescribeTopicPartitions(describe_topics::answer(self, request).await)
-            }
-            Request::DescribeConfigs(request) => {
-                Response::DescribeConfigs(describe_configs::answer(self, request).await)
-            }
-            Request::CreateTopics(request) => {
-                Response::CreateTopics(create_topics::answer(self, context, request).await)
-            }
-            Request::DeleteTopics(request) => {
-                Response::DeleteTopics(delete_topics::answer(self, context, request).await)
+            Request::DescribeQuorum(request) => {
+                Response::DescribeQuorum(quorum::answer(self, version, request).await)
             }
             Request::InitProducerId(request) => {
                 Response::InitProducerId(producer_ids::answer(self, request).await)
             }
+            request @ (Request::JoinGroup(_)
+            | Request::SyncGroup(_)
+            | Request::Heartbeat(_)
+            | Request::LeaveGroup(_)
+            | Request::OffsetCommit(_)
+            | Request::OffsetFetch(_)
+            | Request::OffsetDelete(_)
+            | Request::DescribeGroups(_)
+            | Request::ListGroups(_)
+            | Request::DeleteGroups(_)) => return self.answer_groups(context, request).await,
+            request @ (Request::CreateTopics(_)
+            | Request::DeleteTopics(_)
+            | Request::CreatePartitions(_)
+            | Request::DescribeTopicPartitions(_)
+            | Request::DescribeConfigs(_)
+            | Request::AlterConfigs(_)
+            | Request::IncrementalAlterConfigs(_)
+            | Request::ListConfigResources(_)) => {
+                return self.answer_topics(context, request).await;
+            }
+            request @ (Request::DeleteRecords(_)
+            | Request::OffsetForLeaderEpoch(_)
+            | Request::DescribeLogDirs(_)
+            | Request::ElectLeaders(_)
+            | Request::AlterPartitionReassignments(_)
+            | Request::ListPartitionReassignments(_)) => {
+                return self.answer_logs(context, request).await;
+            }
+            request @ (Request::DescribeAcls(_)
+            | Request::DescribeClientQuotas(_)
+            | Request::DescribeUserScramCredentials(_)
+            | Request::DescribeTransactions(_)
+            | Request::ListTransactions(_)) => return absent_or_close(request),
+            request @ (Request::Produce(_)
+            | Request::Fetch(_)
+            | Request::ListOffsets(_)
+            | Request::ApiVersions(_)) => return misdirected(&request),
+        };
+        Reply::Message(response)
+    }
+
+    async fn answer_groups(&self, context: &RequestContext, request: Request) -> Reply {
+        let version = context.api_version;
+        let response = match request {
             Request::JoinGroup(request) => {
                 Response::JoinGroup(membership::join(self, context, request).await)
             }
@@ -118,18 +166,87 @@ impl Front {
             Request::OffsetFetch(request) => {
                 Response::OffsetFetch(offset_fetch::answer(self, version, request).await)
             }
+            Request::OffsetDelete(request) => {
+                Response::OffsetDelete(group_deletion::offsets(self, request).await)
+            }
             Request::DescribeGroups(request) => {
                 Response::DescribeGroups(groups::describe(self, version, request).await)
             }
             Request::ListGroups(request) => Response::ListGroups(groups::list(self, request).await),
-            request @ (Request::Produce(_)
-            | Request::Fetch(_)
-            | Request::ListOffsets(_)
-            | Request::ApiVersions(_)) => {
-                tracing::error!(api = %request.api(), "request was handed to the wrong part");
-                return Reply::Close;
+            Request::DeleteGroups(request) => {
+                Response::DeleteGroups(group_deletion::groups(self, request).await)
             }
+            request => return misdirected(&request),
         };
         Reply::Message(response)
     }
+
+    async fn answer_topics(&self, context: &RequestContext, request: Request) -> Reply {
+        let response = match request {
+            Request::CreateTopics(request) => {
+                Response::CreateTopics(create_topics::answer(self, context, request).await)
+            }
+            Request::DeleteTopics(request) => {
+                Response::DeleteTopics(delete_topics::answer(self, context, request).await)
+            }
+            Request::CreatePartitions(request) => {
+                Response::CreatePartitions(create_partitions::answer(self, context, request).await)
+            }
+            Request::DescribeTopicPartitions(request) => {
+                Response::DescribeTopicPartitions(describe_topics::answer(self, request).await)
+            }
+            Request::DescribeConfigs(request) => {
+                Response::DescribeConfigs(describe_configs::answer(self, request).await)
+            }
+            Request::AlterConfigs(request) => {
+                Response::AlterConfigs(alter_configs::whole(self, context, request).await)
+            }
+            Request::IncrementalAlterConfigs(request) => Response::IncrementalAlterConfigs(
+                alter_configs::incremental(self, context, request).await,
+            ),
+            Request::ListConfigResources(request) => Response::ListConfigResources(
+                config_resources::answer(self, context.api_version, &request),
+            ),
+            request => return misdirected(&request),
+        };
+        Reply::Message(response)
+    }
+
+    async fn answer_logs(&self, context: &RequestContext, request: Request) -> Reply {
+        let response = match request {
+            Request::DeleteRecords(request) => {
+                Response::DeleteRecords(delete_records::answer(self, context, request).await)
+            }
+            Request::OffsetForLeaderEpoch(request) => {
+                Response::OffsetForLeaderEpoch(leader_epochs::answer(self, request).await)
+            }
+            Request::DescribeLogDirs(request) => {
+                Response::DescribeLogDirs(log_dirs::answer(self, request).await)
+            }
+            Request::ElectLeaders(request) => Response::ElectLeaders(
+                reassignments::elect(self, context.api_version, request).await,
+            ),
+            Request::AlterPartitionReassignments(request) => {
+                Response::AlterPartitionReassignments(reassignments::alter(self, request).await)
+            }
+            Request::ListPartitionReassignments(_) => {
+                Response::ListPartitionReassignments(reassignments::list())
+            }
+            request => return misdirected(&request),
+        };
+        Reply::Message(response)
+    }
+}
+
+/// What does not exist here is said to be absent, truthfully.
+fn absent_or_close(request: Request) -> Reply {
+    match absent::answer(request) {
+        Ok(response) => Reply::Message(response),
+        Err(request) => misdirected(&request),
+    }
+}
+
+fn misdirected(request: &Request) -> Reply {
+    tracing::error!(api = %request.api(), "request was handed to the wrong part");
+    Reply::Close
 }

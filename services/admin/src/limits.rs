@@ -8,6 +8,10 @@ pub const METADATA_TIMEOUT: Duration = Duration::from_secs(12);
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
 /// Topics of one request that are created or deleted at the same time: they share journal entries.
 pub const TOPIC_CHANGES_PARALLEL: usize = 16;
+/// Partitions of one request whose logs are asked about, or cut, at the same time.
+pub const PARTITIONS_PARALLEL: usize = 64;
+/// Times that a change of settings is worked out again because another one came first.
+pub const CONFIG_CHANGE_TRIES_MAX: usize = 8;
 /// Groups of one OffsetFetch that are read at the same time.
 pub const OFFSET_GROUPS_PARALLEL: usize = 16;
 /// Partitions in one answer to DescribeTopicPartitions, as in Kafka

@@ -13,7 +13,7 @@ use esker_metadata_api::{
     CommitOffsets, CommittedOffset, GroupError, GroupReply, GroupRequest, MetadataError,
     OffsetPartition, TopicTable,
 };
-use esker_types::{Offset, PartitionIndex, TopicPartition};
+use esker_types::{PartitionIndex, TopicPartition};
 
 use crate::catalogue::{Source, View};
 use crate::error::GroupRefusal;
@@ -85,21 +85,16 @@ async fn commit(front: &Front, request: &OffsetCommitRequest, view: &View) -> Ou
     for topic in &request.topics {
         for partition in &topic.partitions {
             let found = resolve(&view.table, &topic.name, partition.partition_index);
-            let offset = Offset::from_wire(partition.committed_offset);
-            let checked = match (found, offset) {
-                (None, _) => {
-                    Err(view.gap(GroupRefusal::UnknownPartition, GroupRefusal::NotAnswered))
-                }
-                (Some(_), None) => Err(GroupRefusal::NegativeOffset),
-                (Some(topic_partition), Some(offset)) => Ok(OffsetPartition {
-                    topic_partition,
-                    committed: CommittedOffset {
-                        offset,
-                        leader_epoch: partition.committed_leader_epoch,
-                        metadata: owned(partition.committed_metadata.clone()).unwrap_or_default(),
-                    },
-                }),
-            };
+            let found = found
+                .ok_or_else(|| view.gap(GroupRefusal::UnknownPartition, GroupRefusal::NotAnswered));
+            let checked = found.map(|topic_partition| OffsetPartition {
+                topic_partition,
+                committed: CommittedOffset {
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: owned(partition.committed_metadata.clone()).unwrap_or_default(),
+                },
+            });
             outcomes.push(checked.map(|offset| offsets.push(offset)));
         }
     }

@@ -242,7 +242,7 @@ fn written(offset: Option<CommittedOffset>) -> (i64, i32, Option<StrBytes>) {
     match offset {
         Some(stored) => {
             let metadata = Some(StrBytes::from_string(stored.metadata));
-            (stored.offset.to_wire(), stored.leader_epoch, metadata)
+            (stored.offset, stored.leader_epoch, metadata)
         }
         None => (-1, -1, Some(StrBytes::default())),
     }

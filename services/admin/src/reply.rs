@@ -8,11 +8,15 @@ use std::error::Error;
 
 use esker_kafka::KafkaError;
 use esker_kafka::messages::StrBytes;
-use esker_metadata_api::{CreateTopicError, DeleteTopicError, GroupError, MetadataError};
+use esker_metadata_api::{
+    AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError, GroupError,
+    LogIndexError, MetadataError,
+};
 
 use crate::error::{
-    ClusterRefusal, ConfigsRefusal, CoordinatorRefusal, CreationRefusal, DeletionRefusal,
-    GroupRefusal, ProducerRefusal, TopicRefusal,
+    Absent, AlterConfigsRefusal, ClusterRefusal, ConfigsRefusal, CoordinatorRefusal,
+    CreationRefusal, DeletionRefusal, EpochRefusal, GroupRefusal, PartitionsRefusal,
+    PlacementRefusal, ProducerRefusal, QuorumRefusal, RecordsRefusal, TopicRefusal,
 };
 
 /// What a success is told as.
@@ -74,6 +78,7 @@ pub(crate) fn creation(refusal: &CreationRefusal) -> KafkaError {
         | CreationRefusal::NullConfig { .. }
         | CreationRefusal::InvalidConfig { .. }
         | CreationRefusal::ConfigConflict(_) => KafkaError::InvalidConfig,
+        CreationRefusal::Exists { .. } => KafkaError::TopicAlreadyExists,
         CreationRefusal::NotStarted(error) => change_not_started(*error),
         CreationRefusal::Refused(error) => match error {
             CreateTopicError::Exists => KafkaError::TopicAlreadyExists,
@@ -125,7 +130,118 @@ fn change_unanswered(error: MetadataError) -> KafkaError {
     }
 }
 
-/// Of one resource in DescribeConfigs.
+fn alteration(error: AlterTopicError) -> KafkaError {
+    match error {
+        AlterTopicError::Unknown => KafkaError::UnknownTopicOrPartition,
+        AlterTopicError::NotMore { .. } | AlterTopicError::TooManyPartitions => {
+            KafkaError::InvalidPartitions
+        }
+        AlterTopicError::Changed => KafkaError::RequestTimedOut,
+        AlterTopicError::Metadata(error) => change_unanswered(error),
+    }
+}
+
+/// Of one topic in CreatePartitions.
+pub(crate) fn partitions(refusal: PartitionsRefusal) -> KafkaError {
+    match refusal {
+        PartitionsRefusal::Repeated => KafkaError::InvalidRequest,
+        PartitionsRefusal::UnknownTopic => KafkaError::UnknownTopicOrPartition,
+        PartitionsRefusal::PartitionCount => KafkaError::InvalidPartitions,
+        PartitionsRefusal::AssignmentCount { .. } | PartitionsRefusal::AssignmentBrokers => {
+            KafkaError::InvalidReplicaAssignment
+        }
+        PartitionsRefusal::NotStarted(error) => change_not_started(error),
+        PartitionsRefusal::Refused(error) => alteration(error),
+    }
+}
+
+/// Of one resource in AlterConfigs and IncrementalAlterConfigs.
+pub(crate) fn alter_configs(refusal: &AlterConfigsRefusal) -> KafkaError {
+    match refusal {
+        AlterConfigsRefusal::RepeatedResource
+        | AlterConfigsRefusal::RepeatedKey
+        | AlterConfigsRefusal::Operation { .. }
+        | AlterConfigsRefusal::NullValue { .. }
+        | AlterConfigsRefusal::DefaultTopic
+        | AlterConfigsRefusal::NotABroker
+        | AlterConfigsRefusal::OtherBroker { .. }
+        | AlterConfigsRefusal::Static { .. }
+        | AlterConfigsRefusal::ResourceType { .. } => KafkaError::InvalidRequest,
+        AlterConfigsRefusal::InvalidName(_) => KafkaError::InvalidTopicException,
+        AlterConfigsRefusal::UnknownTopic => KafkaError::UnknownTopicOrPartition,
+        AlterConfigsRefusal::UnknownKey { .. }
+        | AlterConfigsRefusal::UnknownBrokerKey { .. }
+        | AlterConfigsRefusal::NotAList { .. }
+        | AlterConfigsRefusal::InvalidValue { .. }
+        | AlterConfigsRefusal::Conflict(_) => KafkaError::InvalidConfig,
+        AlterConfigsRefusal::NotStarted(error) => change_not_started(*error),
+        AlterConfigsRefusal::Refused(error) => alteration(*error),
+    }
+}
+
+/// Of one partition in DeleteRecords: admin clients ask again on 6 and 7.
+pub(crate) fn records(refusal: RecordsRefusal) -> KafkaError {
+    match refusal {
+        RecordsRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        RecordsRefusal::NegativeOffset => KafkaError::OffsetOutOfRange,
+        RecordsRefusal::Refused(error) => match error {
+            DeleteRecordsError::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+            DeleteRecordsError::OutOfRange { .. } => KafkaError::OffsetOutOfRange,
+            DeleteRecordsError::NotDecided => KafkaError::RequestTimedOut,
+            DeleteRecordsError::Metadata(error) => change_unanswered(error),
+        },
+    }
+}
+
+/// Of one partition in OffsetForLeaderEpoch.
+pub(crate) fn leader_epoch(refusal: EpochRefusal) -> KafkaError {
+    match refusal {
+        EpochRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        EpochRefusal::OlderLeader => KafkaError::FencedLeaderEpoch,
+        EpochRefusal::NewerLeader => KafkaError::UnknownLeaderEpoch,
+        EpochRefusal::NotAnswered(error) => match error {
+            LogIndexError::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+            LogIndexError::NotDecided => KafkaError::OffsetNotAvailable,
+            LogIndexError::Metadata(error) => topic_unanswered(error),
+        },
+    }
+}
+
+/// Of the whole of DescribeLogDirs.
+pub(crate) fn log_dirs(error: MetadataError) -> KafkaError {
+    change_unanswered(error)
+}
+
+/// Of one partition in ElectLeaders and AlterPartitionReassignments.
+pub(crate) fn placement(refusal: PlacementRefusal) -> KafkaError {
+    match refusal {
+        PlacementRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        PlacementRefusal::NotAnswered(error) => change_not_started(error),
+        PlacementRefusal::ElectionType { .. } => KafkaError::InvalidRequest,
+        PlacementRefusal::ElectionNotNeeded => KafkaError::ElectionNotNeeded,
+        PlacementRefusal::NoReassignment => KafkaError::NoReassignmentInProgress,
+        PlacementRefusal::NotMovable => KafkaError::InvalidReplicaAssignment,
+    }
+}
+
+/// Of DescribeQuorum.
+pub(crate) fn quorum(refusal: QuorumRefusal) -> KafkaError {
+    match refusal {
+        QuorumRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        QuorumRefusal::NotAnswered(error) => topic_unanswered(error),
+    }
+}
+
+/// Of what does not exist here.
+pub(crate) fn absent(absent: Absent) -> KafkaError {
+    match absent {
+        Absent::Authorizer => KafkaError::SecurityDisabled,
+        Absent::User => KafkaError::ResourceNotFound,
+        Absent::Transaction => KafkaError::TransactionalIdNotFound,
+    }
+}
+
+/// Of one resource in DescribeConfigs, and of the whole of ListConfigResources.
 pub(crate) fn configs(refusal: ConfigsRefusal) -> KafkaError {
     match refusal {
         ConfigsRefusal::InvalidName(_) => KafkaError::InvalidTopicException,
@@ -133,6 +249,7 @@ pub(crate) fn configs(refusal: ConfigsRefusal) -> KafkaError {
         ConfigsRefusal::NotABroker
         | ConfigsRefusal::OtherBroker { .. }
         | ConfigsRefusal::ResourceType { .. } => KafkaError::InvalidRequest,
+        ConfigsRefusal::UnlistedType { .. } => KafkaError::UnsupportedVersion,
         ConfigsRefusal::NotAnswered(error) => match error {
             MetadataError::Recovering
             | MetadataError::Unavailable
@@ -160,7 +277,6 @@ pub(crate) fn group(refusal: &GroupRefusal) -> KafkaError {
         GroupRefusal::WrongAnswer => KafkaError::CoordinatorNotAvailable,
         GroupRefusal::ProtocolMissing => KafkaError::InconsistentGroupProtocol,
         GroupRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
-        GroupRefusal::NegativeOffset => KafkaError::InvalidRequest,
         GroupRefusal::UnknownGroup => KafkaError::GroupIdNotFound,
     }
 }
@@ -178,6 +294,9 @@ fn group_error(error: &GroupError) -> KafkaError {
         GroupError::GroupFull => KafkaError::GroupMaxSizeReached,
         GroupError::OffsetMetadataTooLarge => KafkaError::OffsetMetadataTooLarge,
         GroupError::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        GroupError::NotEmpty => KafkaError::NonEmptyGroup,
+        GroupError::UnknownGroup => KafkaError::GroupIdNotFound,
+        GroupError::SubscribedToTopic => KafkaError::GroupSubscribedToTopic,
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use esker_admin::{AdminConfig, AdminFront};
+use esker_admin::{AdminConfig, AdminFront, AdminParts};
 use esker_env::Env;
 use esker_fetch::Fetch;
 use esker_ingest::Ingest;
 use esker_kafka::{Reply, Request, RequestContext, Service};
-use esker_metadata_api::Admin;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -20,7 +19,7 @@ const LOCAL_ADDRESSES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Fronts {
     config: AdminConfig,
-    admin: Arc<dyn Admin>,
+    parts: AdminParts,
     env: Env,
     /// Told to everyone; else each client is told the address it came by.
     fixed: Option<AdminFront>,
@@ -29,17 +28,12 @@ pub(crate) struct Fronts {
 
 impl Fronts {
     /// `is_fixed`: the address in `config` is told to everyone.
-    pub(crate) fn new(
-        config: AdminConfig,
-        is_fixed: bool,
-        admin: Arc<dyn Admin>,
-        env: Env,
-    ) -> Self {
-        let front = || AdminFront::new(config.clone(), Arc::clone(&admin), env.clone());
+    pub(crate) fn new(config: AdminConfig, is_fixed: bool, parts: AdminParts, env: Env) -> Self {
+        let front = || AdminFront::new(config.clone(), parts.clone(), env.clone());
         Self {
             fixed: is_fixed.then(front),
             config,
-            admin,
+            parts,
             env,
             by_address: Mutex::default(),
         }
@@ -62,7 +56,7 @@ impl Fronts {
                 advertised_port: address.port(),
                 ..self.config.clone()
             };
-            AdminFront::new(config, Arc::clone(&self.admin), self.env.clone())
+            AdminFront::new(config, self.parts.clone(), self.env.clone())
         });
         front.clone()
     }

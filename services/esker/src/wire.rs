@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use esker_admin::AdminConfig;
+use esker_admin::{AdminConfig, AdminParts};
 use esker_cache::{BlockCache, CacheConfig, SegmentCache};
 use esker_chain::Chain;
 use esker_env::{Env, Shutdown};
@@ -221,10 +221,15 @@ async fn kafka_listener(
 ) -> anyhow::Result<Listener> {
     let is_fixed = config.advertise.is_some();
     let admin_config = admin_config(config, config.kafka_listen);
+    let parts = AdminParts {
+        admin: admin.clone(),
+        topic_admin: admin.clone(),
+        log_index: admin,
+    };
     let service = KafkaService {
         ingest: ingest.clone(),
         fetch: fetch.clone(),
-        fronts: Fronts::new(admin_config, is_fixed, admin, env.clone()),
+        fronts: Fronts::new(admin_config, is_fixed, parts, env.clone()),
     };
     let listener = ListenerConfig {
         listen: config.kafka_listen,

@@ -38,7 +38,10 @@ impl Pipeline {
             OffsetQuery::MaxTimestamp => Some(Wanted::Largest),
             OffsetQuery::Latest | OffsetQuery::Earliest => None,
         };
-        let mut from = Offset::ZERO;
+        let mut from = match wanted {
+            Some(_) => self.log_start(topic_partition).await?,
+            None => Offset::ZERO,
+        };
         let mut tried = None;
         for _ in 0..QUERY_EXTENTS_MAX {
             let log_index = &self.locator.log_index;
@@ -70,6 +73,14 @@ impl Pipeline {
             }
         }
         Err(ReadError::NotVisible)
+    }
+
+    /// The log may begin in the middle of a batch: what lies before is deleted, and not found.
+    async fn log_start(&self, topic_partition: TopicPartition) -> Result<Offset, ReadError> {
+        let log_index = &self.locator.log_index;
+        let question = log_index.look_up(topic_partition, Offset::ZERO, 0);
+        let slice = self.locator.in_time(question).await?;
+        Ok(slice.log_start)
     }
 
     async fn search(

@@ -85,7 +85,7 @@ impl Writer {
         self.raw(&value.to_be_bytes())
     }
 
-    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
+    pub(crate) fn i64(&mut self, value: i64) -> &mut Self {
         self.raw(&value.to_be_bytes())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use esker_metadata_api::CommittedOffset;
-use esker_types::{ByteReader, Offset, PartitionIndex, Timestamp, TopicId, TopicPartition};
+use esker_types::{ByteReader, PartitionIndex, Timestamp, TopicId, TopicPartition};
 
 use crate::codec::{GroupCodecError, Writer, finish, flag, number, text};
 use crate::limits::{GROUP_MEMBERS_MAX, OFFSET_METADATA_BYTES_MAX};
@@ -75,6 +75,16 @@ pub enum GroupCommand {
         /// The group.
         group: String,
     },
+    /// Offsets of some partitions are gone: deleted, or of a topic that a group with members has
+    /// long stopped reading.
+    DeleteOffsets {
+        /// The group.
+        group: String,
+        /// Gone are those committed before.
+        before: Timestamp,
+        /// Of these partitions.
+        partitions: Vec<TopicPartition>,
+    },
 }
 
 /// A group at the end of a rebalance.
@@ -120,9 +130,11 @@ const EMPTIED: u8 = 4;
 const EXPIRE: u8 = 5;
 const DROP_TOPIC: u8 = 6;
 const DELETE_GROUP: u8 = 7;
+const DELETE_OFFSETS: u8 = 8;
 
 /// Bytes of the smallest stored offset and member: what a believable count is checked against.
 pub(crate) const OFFSET_BYTES_MIN: usize = 16 + 4 + 8 + 4 + 2;
+const PARTITION_BYTES: usize = 16 + 4;
 const MEMBER_BYTES_MIN: usize = 2 + 1 + 2 + 2 + 4 + 4 + 4 + 4;
 
 impl GroupCommand {
@@ -170,6 +182,17 @@ impl GroupCommand {
             }
             Self::DeleteGroup { group } => {
                 to.u8(DELETE_GROUP).text(group);
+            }
+            Self::DeleteOffsets {
+                group,
+                before,
+                partitions,
+            } => {
+                to.u8(DELETE_OFFSETS).text(group).timestamp(*before);
+                to.count(partitions.len());
+                for at in partitions {
+                    put_partition(&mut to, *at);
+                }
             }
         }
         let bytes = to.finish();
@@ -226,6 +249,11 @@ impl GroupCommand {
             },
             DELETE_GROUP => Self::DeleteGroup {
                 group: text(&mut from)?,
+            },
+            DELETE_OFFSETS => Self::DeleteOffsets {
+                group: text(&mut from)?,
+                before: Timestamp::from_millis(from.i64()?),
+                partitions: partitions(&mut from)?,
             },
             kind => return Err(GroupCodecError::Kind { kind }),
         };
@@ -328,21 +356,38 @@ fn offsets(
     Ok(offsets)
 }
 
-pub(crate) fn put_offset(to: &mut Writer, at: TopicPartition, committed: &CommittedOffset) {
+fn partitions(from: &mut ByteReader<'_>) -> Result<Vec<TopicPartition>, GroupCodecError> {
+    let count = from.count_u32(PARTITION_BYTES)?;
+    let mut partitions = Vec::with_capacity(count);
+    for _ in 0..count {
+        partitions.push(read_partition(from)?);
+    }
+    Ok(partitions)
+}
+
+fn put_partition(to: &mut Writer, at: TopicPartition) {
     to.raw(&at.topic.bytes()).u32(at.partition.get());
-    to.u64(committed.offset.get()).i32(committed.leader_epoch);
+}
+
+fn read_partition(from: &mut ByteReader<'_>) -> Result<TopicPartition, GroupCodecError> {
+    Ok(TopicPartition {
+        topic: TopicId::from_bytes(from.array()?),
+        partition: number(PartitionIndex::new(from.u32()?), "partition")?,
+    })
+}
+
+pub(crate) fn put_offset(to: &mut Writer, at: TopicPartition, committed: &CommittedOffset) {
+    put_partition(to, at);
+    to.i64(committed.offset).i32(committed.leader_epoch);
     to.text(&committed.metadata);
 }
 
 pub(crate) fn read_offset(
     from: &mut ByteReader<'_>,
 ) -> Result<(TopicPartition, CommittedOffset), GroupCodecError> {
-    let topic_partition = TopicPartition {
-        topic: TopicId::from_bytes(from.array()?),
-        partition: number(PartitionIndex::new(from.u32()?), "partition")?,
-    };
+    let topic_partition = read_partition(from)?;
     let committed = CommittedOffset {
-        offset: number(Offset::new(from.u64()?), "offset")?,
+        offset: from.i64()?,
         leader_epoch: from.i32()?,
         metadata: text(from)?,
     };

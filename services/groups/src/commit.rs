@@ -7,6 +7,7 @@ use esker_metadata_api::{CommitOffsets, CommittedOffset, GroupError, GroupReply,
 use esker_types::TopicPartition;
 
 use crate::arrival::check_text;
+use crate::forget::append_all;
 use crate::limits::{COMMIT_COMMAND_BYTES, OFFSET_METADATA_BYTES_MAX, OFFSETS_BYTES_MAX};
 use crate::offsets::committed_bytes;
 use crate::turn::Turn;
@@ -103,13 +104,5 @@ fn append(turn: &mut Turn, group: &str, accepted: Accepted, answer: (Ticket, Gro
         at: turn.at.wall,
         offsets,
     };
-    let Some(last) = chunks.pop().map(command) else {
-        turn.reply(answer.0, answer.1);
-        return;
-    };
-    let commands: Vec<GroupCommand> = chunks.into_iter().map(command).collect();
-    for command in commands {
-        turn.append(command, None);
-    }
-    turn.append(last, Some(answer));
+    append_all(turn, chunks.into_iter().map(command).collect(), answer);
 }

@@ -7,34 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use esker_metadata_api::{
     FetchOffsets, GroupError, GroupReply, GroupRequest, HeartbeatGroup, JoinGroup, LeaveGroup,
-    SyncGroup,
+    SyncGroup, TopicName,
 };
-use esker_types::{MonotonicTime, Timestamp, TopicPartition};
+use esker_types::{MonotonicTime, TopicId, TopicPartition};
 
 use crate::arrival::{check_group, check_join, join_bytes};
 use crate::group::Group;
-use crate::limits::{
-    COORDINATOR_BYTES_MAX, EXPIRED_GROUPS_PER_SWEEP_MAX, EXPIRY_SWEEP_INTERVAL, GROUP_BYTES_MAX,
-    GROUPS_MAX,
-};
+use crate::limits::{COORDINATOR_BYTES_MAX, EXPIRY_SWEEP_INTERVAL, GROUP_BYTES_MAX, GROUPS_MAX};
 use crate::turn::Turn;
 use crate::{GroupCommand, GroupConfig, GroupEffect, GroupOffsets, MemberSeed, Moment, Ticket};
-
-/// Why a group cannot be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeleteGroupError {
-    /// It has members.
-    #[error("group has members")]
-    NotEmpty,
-    /// There is no such group.
-    #[error("group does not exist")]
-    Unknown,
-}
 
 /// Members, deadlines and waiting replies of all groups: what a new leader builds afresh.
 #[derive(Clone, Debug)]
 pub struct GroupCoordinator {
-    config: GroupConfig,
+    pub(crate) config: GroupConfig,
     pub(crate) groups: BTreeMap<String, Group>,
     /// The group each waiting caller waits in.
     waiting: BTreeMap<Ticket, String>,
@@ -105,15 +91,29 @@ impl GroupCoordinator {
                 turn.reply(ticket, GroupReply::Listed(self.list(offsets)));
                 String::new()
             }
+            GroupRequest::Delete(names) => {
+                self.delete(&mut turn, ticket, &names, offsets);
+                String::new()
+            }
+            GroupRequest::DeleteOffsets(request) => {
+                self.delete_offsets(&mut turn, ticket, &request, offsets);
+                request.group
+            }
         };
         self.settle(&name);
         self.waiting.insert(ticket, name);
         self.finish(turn)
     }
 
-    /// Does what is due. Call it at [`Self::next_deadline`], or at any other time.
+    /// Does what is due. Call it at [`Self::next_deadline`], or at any other time. `name_of` is the
+    /// name of a topic that exists: offsets are kept by id, members subscribe by name.
     #[must_use = "waiting callers are answered here"]
-    pub fn tick(&mut self, at: Moment, offsets: &GroupOffsets) -> Vec<GroupEffect> {
+    pub fn tick(
+        &mut self,
+        at: Moment,
+        offsets: &GroupOffsets,
+        name_of: &dyn Fn(TopicId) -> Option<TopicName>,
+    ) -> Vec<GroupEffect> {
         let mut turn = Turn::new(at, self.config);
         while let Some((wake, name)) = self.wakes.pop_first() {
             if wake > at.now {
@@ -126,7 +126,7 @@ impl GroupCoordinator {
         }
         if self.sweep_at <= at.now {
             self.sweep_at = at.now.after(EXPIRY_SWEEP_INTERVAL);
-            self.sweep(&mut turn, offsets);
+            self.sweep(&mut turn, offsets, name_of);
         }
         self.finish(turn)
     }
@@ -166,7 +166,8 @@ impl GroupCoordinator {
             GroupCommand::Commit { .. }
             | GroupCommand::Expire { .. }
             | GroupCommand::DropTopic { .. }
-            | GroupCommand::DeleteGroup { .. } => return Vec::new(),
+            | GroupCommand::DeleteGroup { .. }
+            | GroupCommand::DeleteOffsets { .. } => return Vec::new(),
         };
         self.in_group(name, |group| {
             group.unapplied = group.unapplied.saturating_sub(1)
@@ -183,27 +184,6 @@ impl GroupCoordinator {
             self.in_group(&name, |group| group.cancel(now, ticket));
             self.settle(&name);
         }
-    }
-
-    /// The command that deletes a group; to be appended before any other effect is.
-    ///
-    /// # Errors
-    /// [`DeleteGroupError`]: it has members, or there is none.
-    pub fn delete(
-        &self,
-        group: &str,
-        offsets: &GroupOffsets,
-    ) -> Result<GroupCommand, DeleteGroupError> {
-        let held = self.groups.get(group);
-        if held.is_some_and(|held| !held.members.is_empty()) {
-            return Err(DeleteGroupError::NotEmpty);
-        }
-        if held.is_none() && !offsets.groups.contains_key(group) {
-            return Err(DeleteGroupError::Unknown);
-        }
-        Ok(GroupCommand::DeleteGroup {
-            group: group.to_owned(),
-        })
     }
 
     /// Callers that wait for a rebalance or an assignment.
@@ -374,21 +354,6 @@ impl GroupCoordinator {
             }
         }
         turn.effects
-    }
-
-    /// Lets offsets of groups without members expire, of a bounded number of groups at once.
-    fn sweep(&self, turn: &mut Turn, offsets: &GroupOffsets) {
-        let retention = i64::try_from(self.config.offset_retention.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_millis(turn.at.wall.millis().saturating_sub(retention));
-        let idle = offsets
-            .groups
-            .keys()
-            .filter(|name| !self.groups.contains_key(*name));
-        let expired = idle.filter(|name| offsets.has_expired(name, before));
-        for name in expired.take(EXPIRED_GROUPS_PER_SWEEP_MAX) {
-            let group = name.clone();
-            turn.append(GroupCommand::Expire { group, before }, None);
-        }
     }
 }
 

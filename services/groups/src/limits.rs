@@ -26,6 +26,8 @@ pub const COORDINATOR_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const OFFSETS_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Offsets of a commit are cut into commands of about so many bytes.
 pub const COMMIT_COMMAND_BYTES: usize = 1024 * 1024;
+/// Offsets that one command deletes.
+pub const DELETED_OFFSETS_PER_COMMAND_MAX: usize = 50_000;
 /// Bytes of the largest command: a summary. A quarter of a MiB less than a snapshot part, so that
 /// what one command says of a group fits one part.
 pub const COMMAND_BYTES_MAX: usize = SNAPSHOT_PART_BYTES_MAX - 256 * 1024;
@@ -55,6 +57,9 @@ const _: () = assert!(
         + OFFSET_METADATA_BYTES_MAX
         + 2 * GROUP_TEXT_BYTES_MAX
         <= COMMAND_BYTES_MAX
+);
+const _: () = assert!(
+    DELETED_OFFSETS_PER_COMMAND_MAX * 20 + 2 * GROUP_TEXT_BYTES_MAX <= COMMIT_COMMAND_BYTES * 2
 );
 const _: () = assert!(MEMBER_METADATA_BYTES_MAX <= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_MEMBERS_MAX * MEMBER_OVERHEAD_BYTES < GROUP_BYTES_MAX);

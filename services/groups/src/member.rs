@@ -94,7 +94,7 @@ impl Member {
         self.protocols.iter().map(|(name, _)| name.as_str())
     }
 
-    fn metadata(&self, protocol: &str) -> Bytes {
+    pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| name == protocol);
         found
             .map(|(_, metadata)| metadata.clone())

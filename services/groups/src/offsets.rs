@@ -90,6 +90,11 @@ impl GroupOffsets {
                     self.remove(group);
                 }
             }
+            GroupCommand::DeleteOffsets {
+                group,
+                before,
+                partitions,
+            } => self.delete_offsets(group, *before, partitions),
         }
     }
 
@@ -142,6 +147,17 @@ impl GroupOffsets {
             let any = group.offsets.values().any(|stored| stored.at < before);
             group.summary.is_none() && aged && (any || group.offsets.is_empty())
         })
+    }
+
+    /// Offsets of a group that were committed before this time.
+    pub(crate) fn older_than<'a>(
+        &'a self,
+        group: &str,
+        before: Timestamp,
+    ) -> impl Iterator<Item = TopicPartition> + use<'a> {
+        let offsets = self.groups.get(group).map(|group| &group.offsets);
+        let older = offsets.into_iter().flatten();
+        older.filter_map(move |(at, stored)| (stored.at < before).then_some(*at))
     }
 
     /// Whether a group may be made, if it is not there already.
@@ -227,6 +243,19 @@ impl GroupOffsets {
         }
     }
 
+    fn delete_offsets(&mut self, name: &str, before: Timestamp, partitions: &[TopicPartition]) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        for at in partitions {
+            let is_older = group.offsets.get(at).is_some_and(|one| one.at < before);
+            if let Some(stored) = is_older.then(|| group.offsets.remove(at)).flatten() {
+                self.offset_count -= 1;
+                self.bytes -= offset_bytes(&stored);
+            }
+        }
+    }
+
     fn drop_topic(&mut self, topic: TopicId) {
         let first = TopicPartition {
             topic,
@@ -272,7 +301,7 @@ fn group_bytes(name: &str, group: &DurableGroup) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use esker_types::{Offset, TopicId};
+    use esker_types::TopicId;
 
     use super::*;
 
@@ -284,7 +313,7 @@ mod tests {
             partition: PartitionIndex::default(),
         };
         let committed = CommittedOffset {
-            offset: Offset::ZERO,
+            offset: 0,
             leader_epoch: -1,
             metadata: String::new(),
         };

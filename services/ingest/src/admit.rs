@@ -13,15 +13,15 @@ use esker_kafka::messages::ProduceRequest;
 use esker_kafka::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use esker_kafka::{Reply, RequestContext};
 use esker_metadata_api::configs::{
-    TimestampType, cleanup_policy, max_message_bytes, timestamp_after_max, timestamp_before_max,
-    timestamp_type,
+    CompressionType, TimestampType, cleanup_policy, compression_type, max_message_bytes,
+    timestamp_after_max, timestamp_before_max, timestamp_type,
 };
 use esker_metadata_api::{
     Admin, MetadataError, ProducerSpan, ReservationSummary, Topic, TopicTable,
 };
-use esker_record::{ProduceRules, ValidatedBatch, validate_produced};
+use esker_record::{Compression, ProduceRules, Recompression, ValidatedBatch, validate_produced};
 use esker_types::limits::RECORD_BATCH_BYTES_MAX;
-use esker_types::{MonotonicTime, PartitionIndex, Timestamp, TopicPartition};
+use esker_types::{MonotonicTime, Offset, PartitionIndex, Timestamp, TopicPartition};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -45,6 +45,27 @@ pub struct AppendRequest {
     pub topic_partition: TopicPartition,
     /// Exactly one record batch, base offset 0.
     pub batch: Bytes,
+    /// Append only when the partition's last committed record ends here and nothing is undecided.
+    pub expected_end: Option<Offset>,
+}
+
+/// A batch of an [`AppendRequest`], queued for the writer.
+#[derive(Debug)]
+#[must_use = "the outcome is told nowhere else"]
+pub struct PendingAppend(Pending);
+
+impl PendingAppend {
+    /// Waits until the batch is in the log, or surely or perhaps not.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::kind`] says what may be done. After
+    /// [`AppendError::Undecided`] the batch may be in the log.
+    ///
+    /// # Cancel safety
+    /// When dropped, the batch goes on being written.
+    pub async fn outcome(self) -> Result<Appended, AppendError> {
+        self.0.outcome().await
+    }
 }
 
 /// The batches of one request, in its order; never empty.
@@ -79,6 +100,8 @@ struct TopicRules {
     produce: ProduceRules,
     timestamp_min: Option<Timestamp>,
     stamps_append_time: bool,
+    /// Set for topics that do not keep the producer's codec.
+    recompression: Option<Recompression>,
 }
 
 impl Admission {
@@ -93,20 +116,18 @@ impl Admission {
             Some(error) => self.refuse_all(request, &error),
             None => self.admit(&context, request).await,
         };
-        if acks != 0 {
-            return reply.answer().boxed();
-        }
-        // No answer will tell of a refusal: closing makes the client ask for metadata.
-        let ending = if reply.has_refusal() {
-            Reply::Close
+        if acks == 0 {
+            reply.silence().boxed()
         } else {
-            Reply::Nothing
-        };
-        std::future::ready(ending).boxed()
+            reply.answer().boxed()
+        }
     }
 
-    /// Appends one batch and waits for its outcome.
-    pub(crate) async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
+    /// Admits one batch: done when it is queued.
+    pub(crate) async fn append(
+        &self,
+        request: AppendRequest,
+    ) -> Result<PendingAppend, AppendError> {
         if self.shutdown.is_requested() {
             return Err(self.refused(AppendError::Stopping));
         }
@@ -137,8 +158,14 @@ impl Admission {
         let rules = TopicRules::of(&topic, &common);
         let mut batches = Vec::new();
         let pending = self.admit_batch(request.batch, at, &rules, &common, &mut batches);
+        for batch in &mut batches {
+            batch.body.summary.expected_end = request.expected_end;
+        }
         self.hand_over(batches).await;
-        pending.outcome().await
+        match pending {
+            Pending::Refused(error) => Err(error),
+            pending @ Pending::Admitted(_) => Ok(PendingAppend(pending)),
+        }
     }
 
     fn refused(&self, error: AppendError) -> AppendError {
@@ -348,6 +375,7 @@ impl TopicRules {
             },
             timestamp_min: before.map(|before| moved(now, millis(before).saturating_neg())),
             stamps_append_time,
+            recompression: recompression(topic),
         }
     }
 
@@ -362,10 +390,28 @@ impl TopicRules {
         let timestamp = checked.header().max_timestamp();
         match self.timestamp_min {
             Some(min) if timestamp < min && timestamp != Timestamp::NONE => {
-                Err(AppendError::TimestampTooEarly { timestamp })
+                return Err(AppendError::TimestampTooEarly { timestamp });
             }
-            _ => Ok(checked),
+            _ => {}
         }
+        match self.recompression {
+            Some(wanted) => checked
+                .recompressed(wanted, self.produce.batch_bytes_max)
+                .map_err(AppendError::invalid),
+            None => Ok(checked),
+        }
+    }
+}
+
+fn recompression(topic: &Topic) -> Option<Recompression> {
+    let wanted = |codec, level| Some(Recompression { codec, level });
+    match compression_type(topic) {
+        CompressionType::Producer => None,
+        CompressionType::Uncompressed => wanted(Compression::None, -1),
+        CompressionType::Gzip(level) => wanted(Compression::Gzip, level),
+        CompressionType::Snappy => wanted(Compression::Snappy, -1),
+        CompressionType::Lz4 => wanted(Compression::Lz4, -1),
+        CompressionType::Zstd(level) => wanted(Compression::Zstd, level),
     }
 }
 
@@ -393,6 +439,7 @@ fn summary(topic_partition: TopicPartition, batch: &ValidatedBatch) -> Reservati
             },
         ),
         transactional: header.is_transactional(),
+        expected_end: None,
     }
 }
 

@@ -42,10 +42,17 @@ pub(crate) struct PendingReply {
 }
 
 impl PendingReply {
-    /// Some partition was not admitted.
-    pub(crate) fn has_refusal(&self) -> bool {
-        let mut partitions = self.topics.iter().flat_map(|(_, partitions)| partitions);
-        partitions.any(|(_, pending)| matches!(pending, Pending::Refused(_)))
+    /// The end of a request with acks 0: no answer; one failure closes the connection, as in
+    /// Kafka, since only that makes the client ask for metadata again.
+    pub(crate) async fn silence(self) -> Reply {
+        for (_, partitions) in self.topics {
+            for (_, pending) in partitions {
+                if pending.outcome().await.is_err() {
+                    return Reply::Close;
+                }
+            }
+        }
+        Reply::Nothing
     }
 
     /// Waits for every batch, then answers.
@@ -147,24 +154,27 @@ fn refusal_code(refusal: ProduceRefusal) -> KafkaError {
         ProduceRefusal::ProducerFenced => KafkaError::InvalidProducerEpoch,
         ProduceRefusal::PredecessorVoid => KafkaError::NotLeaderOrFollower,
         // Kafka has no code for it; this one is final for every client.
-        ProduceRefusal::OffsetsExhausted => KafkaError::PolicyViolation,
+        ProduceRefusal::OffsetsExhausted | ProduceRefusal::UnexpectedEnd { .. } => {
+            KafkaError::PolicyViolation
+        }
     }
 }
 
-/// Which record is at fault, where one is (Produce 8 and later show it).
+/// Which records are at fault, where some are (Produce 8 and later show it).
 fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
     let AppendError::Invalid(error) = error else {
         return Vec::new();
     };
-    let ValidateError::KeyMissing { record } = **error else {
+    let ValidateError::KeyMissing { records } = &**error else {
         return Vec::new();
     };
     let text = "a compacted topic takes no record without a key";
-    vec![
+    let one = |record: &u32| {
         BatchIndexAndErrorMessage::default()
-            .with_batch_index(i32::try_from(record).unwrap_or(i32::MAX))
-            .with_batch_index_error_message(Some(StrBytes::from_static_str(text))),
-    ]
+            .with_batch_index(i32::try_from(*record).unwrap_or(i32::MAX))
+            .with_batch_index_error_message(Some(StrBytes::from_static_str(text)))
+    };
+    records.iter().map(one).collect()
 }
 
 /// What a person should read, where the client is at fault.

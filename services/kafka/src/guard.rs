@@ -96,12 +96,6 @@ pub enum GuardError {
         /// The tag.
         tag: u32,
     },
-    /// Bytes are left behind the last field.
-    #[error("{count} bytes are left behind the request")]
-    Trailing {
-        /// How many.
-        count: usize,
-    },
     /// Decoded, the request would take too much memory for its size.
     #[error("the request would take {needed} bytes of memory, {most} are allowed")]
     Memory {
@@ -145,16 +139,15 @@ pub fn guard_frame(frame: &[u8]) -> Result<GuardedFrame, GuardError> {
     let header_bytes = walk.reader.position();
     walk.charge(layout.root.memory_bytes)?;
     walk.structure(layout.root)?;
-    match walk.reader.remaining() {
-        0 => Ok(GuardedFrame {
-            api,
-            version,
-            correlation_id,
-            header_bytes,
-            memory_bytes: walk.memory_bytes,
-        }),
-        count => Err(GuardError::Trailing { count }),
-    }
+    // Bytes behind the last field are not looked at, as in Kafka: librdkafka leaves three there
+    // when it asks for the metadata of all topics (confluentinc/librdkafka#5049).
+    Ok(GuardedFrame {
+        api,
+        version,
+        correlation_id,
+        header_bytes,
+        memory_bytes: walk.memory_bytes,
+    })
 }
 
 const CLIENT_ID: Field = Field::new("client_id", Kind::Text, 0, i16::MAX).nullable(0, i16::MAX);

@@ -71,12 +71,22 @@ impl Refusal {
     }
 }
 
+/// A counter for each API that is served.
+#[derive(Debug)]
+struct PerApi([AtomicU64; Api::ALL.len()]);
+
+impl Default for PerApi {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
 /// Counters of one listener; shared by its connections.
 #[derive(Debug, Default)]
 pub struct Metrics {
     connections_open: AtomicU64,
     connections: AtomicU64,
-    requests: [AtomicU64; Api::ALL.len()],
+    requests: PerApi,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     refusals: [AtomicU64; Refusal::ALL.len()],
@@ -100,7 +110,7 @@ impl Metrics {
     pub(crate) fn request(&self, api: Api, bytes: usize) {
         add(&self.received_bytes, bytes);
         if let Some(place) = Api::ALL.iter().position(|served| *served == api) {
-            add(&self.requests[place], 1);
+            add(&self.requests.0[place], 1);
         }
     }
 
@@ -149,7 +159,7 @@ impl Metrics {
     #[must_use]
     pub fn requests(&self, api: Api) -> u64 {
         let place = Api::ALL.iter().position(|served| *served == api);
-        place.map_or(0, |place| self.requests[place].load(Ordering::Relaxed))
+        place.map_or(0, |place| self.requests.0[place].load(Ordering::Relaxed))
     }
 
     /// All metrics in Prometheus' text format.
@@ -200,7 +210,7 @@ impl Metrics {
             text,
             "# HELP {REQUESTS_TOTAL} Requests by API.\n# TYPE {REQUESTS_TOTAL} counter\n"
         );
-        for (api, counter) in Api::ALL.iter().zip(&self.requests) {
+        for (api, counter) in Api::ALL.iter().zip(&self.requests.0) {
             let value = counter.load(Ordering::Relaxed);
             let _ = writeln!(text, "{REQUESTS_TOTAL}{{api=\"{api}\"}} {value}");
         }

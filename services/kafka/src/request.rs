@@ -2,7 +2,7 @@
 //!
 //! `decode_request` takes what the guard passed; a failure there is a bug of ours.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use kafka_protocol::messages as codec;
 use kafka_protocol::messages::RequestHeader;
 use kafka_protocol::protocol::buf::ByteBufMut;
@@ -147,9 +147,31 @@ messages! {
     ApiVersions ApiVersionsRequest ApiVersionsResponse,
     CreateTopics CreateTopicsRequest CreateTopicsResponse,
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse,
+    DeleteRecords DeleteRecordsRequest DeleteRecordsResponse,
     InitProducerId InitProducerIdRequest InitProducerIdResponse,
+    OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
+    DescribeAcls DescribeAclsRequest DescribeAclsResponse,
     DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse,
+    AlterConfigs AlterConfigsRequest AlterConfigsResponse,
+    DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse,
+    CreatePartitions CreatePartitionsRequest CreatePartitionsResponse,
+    DeleteGroups DeleteGroupsRequest DeleteGroupsResponse,
+    ElectLeaders ElectLeadersRequest ElectLeadersResponse,
+    IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+    AlterPartitionReassignments
+        AlterPartitionReassignmentsRequest
+        AlterPartitionReassignmentsResponse,
+    ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
+    OffsetDelete OffsetDeleteRequest OffsetDeleteResponse,
+    DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
+    DescribeUserScramCredentials
+        DescribeUserScramCredentialsRequest
+        DescribeUserScramCredentialsResponse,
+    DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse,
     DescribeCluster DescribeClusterRequest DescribeClusterResponse,
+    DescribeTransactions DescribeTransactionsRequest DescribeTransactionsResponse,
+    ListTransactions ListTransactionsRequest ListTransactionsResponse,
+    ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse,
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
 }
 
@@ -170,9 +192,6 @@ pub fn decode_request(
     let header_version = request_header_version(guarded.api, guarded.version);
     let header = RequestHeader::decode(&mut frame, header_version).map_err(|e| wrap(e.into()))?;
     let request = Request::decode(guarded.api, guarded.version, &mut frame).map_err(wrap)?;
-    if frame.has_remaining() {
-        return Err(wrap("bytes are left behind the request".into()));
-    }
     Ok((header.client_id, request))
 }
 

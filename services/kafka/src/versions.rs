@@ -81,9 +81,27 @@ served! {
     ApiVersions = 18, 0 to 4, advertised from 0;
     CreateTopics = 19, 2 to 7, advertised from 2;
     DeleteTopics = 20, 1 to 6, advertised from 1;
+    DeleteRecords = 21, 0 to 2, advertised from 0;
     InitProducerId = 22, 0 to 5, advertised from 0;
+    OffsetForLeaderEpoch = 23, 2 to 4, advertised from 2;
+    DescribeAcls = 29, 1 to 3, advertised from 1;
     DescribeConfigs = 32, 1 to 4, advertised from 1;
+    AlterConfigs = 33, 0 to 2, advertised from 0;
+    DescribeLogDirs = 35, 1 to 4, advertised from 1;
+    CreatePartitions = 37, 0 to 3, advertised from 0;
+    DeleteGroups = 42, 0 to 2, advertised from 0;
+    ElectLeaders = 43, 0 to 2, advertised from 0;
+    IncrementalAlterConfigs = 44, 0 to 1, advertised from 0;
+    AlterPartitionReassignments = 45, 0 to 1, advertised from 0;
+    ListPartitionReassignments = 46, 0 to 0, advertised from 0;
+    OffsetDelete = 47, 0 to 0, advertised from 0;
+    DescribeClientQuotas = 48, 0 to 1, advertised from 0;
+    DescribeUserScramCredentials = 50, 0 to 0, advertised from 0;
+    DescribeQuorum = 55, 0 to 2, advertised from 0;
     DescribeCluster = 60, 0 to 2, advertised from 0;
+    DescribeTransactions = 65, 0 to 0, advertised from 0;
+    ListTransactions = 66, 0 to 2, advertised from 0;
+    ListConfigResources = 74, 0 to 1, advertised from 0;
     DescribeTopicPartitions = 75, 0 to 0, advertised from 0;
 }
 

@@ -17,6 +17,12 @@ SERVED = {
     "ListGroups": (0, 5), "ApiVersions": (0, 4), "CreateTopics": (2, 7), "DeleteTopics": (1, 6),
     "InitProducerId": (0, 5), "DescribeConfigs": (1, 4), "DescribeCluster": (0, 2),
     "DescribeTopicPartitions": (0, 0),
+    "DeleteRecords": (0, 2), "OffsetForLeaderEpoch": (2, 4), "DescribeAcls": (1, 3),
+    "AlterConfigs": (0, 2), "DescribeLogDirs": (1, 4), "CreatePartitions": (0, 3),
+    "DeleteGroups": (0, 2), "ElectLeaders": (0, 2), "IncrementalAlterConfigs": (0, 1),
+    "AlterPartitionReassignments": (0, 1), "ListPartitionReassignments": (0, 0),
+    "OffsetDelete": (0, 0), "DescribeClientQuotas": (0, 1), "DescribeUserScramCredentials": (0, 0), "DescribeQuorum": (0, 2),
+    "DescribeTransactions": (0, 0), "ListTransactions": (0, 2), "ListConfigResources": (0, 1),
 }
 # Elements of all lists of one request together, where the general limit is too generous.
 ELEMENTS = {"Fetch": "limits::FETCH_ELEMENTS_MAX"}
@@ -94,7 +100,8 @@ class Table:
 
     def text(self):
         root = self.shape(self.definition["name"], self.definition["fields"])
-        first = int(self.definition["flexibleVersions"].rstrip("+"))
+        flexible = self.definition["flexibleVersions"]
+        first = "i16::MAX" if flexible == "none" else int(flexible.rstrip("+"))
         elements = ELEMENTS.get(self.api, "limits::REQUEST_ELEMENTS_MAX")
         arm = f"Api::{self.api} => ApiShape::new({first}, {elements}, &{root}),"
         return "\n".join(self.shapes), arm

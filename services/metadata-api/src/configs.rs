@@ -12,12 +12,13 @@ mod values;
 use std::collections::BTreeMap;
 
 use crate::Topic;
+use crate::limits::CONFIG_VALUE_BYTES_MAX;
 
 pub use table::TOPIC_CONFIGS;
 pub use values::{
-    CleanupPolicy, TimestampType, cleanup_policy, delete_retention, max_compaction_lag,
-    max_message_bytes, min_compaction_lag, retention, retention_bytes, timestamp_after_max,
-    timestamp_before_max, timestamp_type,
+    CleanupPolicy, CompressionType, TimestampType, cleanup_policy, compression_type,
+    delete_retention, max_compaction_lag, max_message_bytes, min_compaction_lag, retention,
+    retention_bytes, timestamp_after_max, timestamp_before_max, timestamp_type,
 };
 
 /// Type of a setting's value, in the words of DescribeConfigs.
@@ -151,6 +152,12 @@ pub enum ConfigError {
     /// Asks for what does not exist here.
     #[error("tiered storage cannot be switched on: all records are in the bucket already")]
     Off,
+    /// Longer than is kept.
+    #[error("value has {bytes} bytes, at most {CONFIG_VALUE_BYTES_MAX} are allowed")]
+    TooLong {
+        /// Bytes of the value.
+        bytes: usize,
+    },
     /// Two settings that exclude each other.
     #[error("min.compaction.lag.ms ({min_ms}) is above max.compaction.lag.ms ({max_ms})")]
     LagsCross {
@@ -189,6 +196,10 @@ impl ConfigDefinition {
     /// # Errors
     /// [`ConfigError`]: which rule the value breaks.
     pub fn normalise(&self, value: &str) -> Result<String, ConfigError> {
+        let bytes = value.len();
+        if bytes > CONFIG_VALUE_BYTES_MAX {
+            return Err(ConfigError::TooLong { bytes });
+        }
         let value = trim(value);
         match self.kind {
             ConfigKind::Boolean => self.boolean(value),

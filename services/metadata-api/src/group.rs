@@ -1,12 +1,15 @@
 //! Classic consumer groups (any protocol type): requests and replies of the group coordinator.
 //!
 //! Shapes follow Kafka's JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch,
-//! DescribeGroups and ListGroups; member metadata and assignments are opaque bytes.
+//! DescribeGroups, ListGroups, DeleteGroups and OffsetDelete; member metadata and assignments are
+//! opaque bytes.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker_types::{Offset, TopicPartition};
+use esker_types::TopicPartition;
+
+use crate::TopicName;
 
 /// Any request to the group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub enum GroupRequest {
     Describe(Vec<String>),
     /// All groups.
     List,
+    /// Delete groups that have no members, offsets and all.
+    Delete(Vec<String>),
+    /// Forget stored offsets.
+    DeleteOffsets(DeleteOffsets),
 }
 
 /// The reply of the same name.
@@ -49,6 +56,11 @@ pub enum GroupReply {
     Described(Vec<DescribedGroup>),
     /// To `List`.
     Listed(Vec<GroupOverview>),
+    /// To `Delete`, in the order asked.
+    Deleted(Vec<Result<(), GroupError>>),
+    /// To `DeleteOffsets`: per partition, in the order given. An offset that was never stored is
+    /// as good as deleted.
+    OffsetsDeleted(Result<Vec<Result<(), GroupError>>, GroupError>),
 }
 
 /// JoinGroup.
@@ -181,8 +193,9 @@ pub struct OffsetPartition {
 /// A stored offset, verbatim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
-    /// The next record to read.
-    pub offset: Offset,
+    /// The next record to read. Negative numbers are the client's own affair and are kept as well:
+    /// kafkajs resets a group by committing -1 or -2.
+    pub offset: i64,
     /// The leader epoch the client saw, -1 for none.
     pub leader_epoch: i32,
     /// The client's own text, at most 4096 bytes.
@@ -211,6 +224,15 @@ pub struct FetchOffsets {
     pub group: String,
     /// `None`: everything stored.
     pub partitions: Option<Vec<TopicPartition>>,
+}
+
+/// OffsetDelete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteOffsets {
+    /// The group.
+    pub group: String,
+    /// What to forget, each with the name that its topic has now: members subscribe by name.
+    pub partitions: Vec<(TopicPartition, TopicName)>,
 }
 
 /// States as Kafka's tools name them.
@@ -310,4 +332,13 @@ pub enum GroupError {
     /// The topic or partition does not exist.
     #[error("topic or partition does not exist")]
     UnknownPartition,
+    /// It has members, and only a group without may be changed so.
+    #[error("group has members")]
+    NotEmpty,
+    /// There is no such group.
+    #[error("group does not exist")]
+    UnknownGroup,
+    /// A member reads the topic: its offsets stay.
+    #[error("group is subscribed to the topic")]
+    SubscribedToTopic,
 }

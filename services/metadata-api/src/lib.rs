@@ -1,9 +1,9 @@
-//! What the other roles ask of the metadata service: plain types and three traits.
+//! What the other roles ask of the metadata service: plain types and four traits.
 //!
-//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` (fronts). Nothing here assumes that the
-//! service is in this process: every call may fail, be lost or answer late; all carry the cluster's
-//! view by sequencer epoch. Kafka's numbers do not appear: each front translates in its own
-//! `reply.rs`.
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts). Nothing
+//! here assumes that the service is in this process: every call may fail, be lost or answer late;
+//! all carry the cluster's view by sequencer epoch. Kafka's numbers do not appear: each front
+//! translates in its own `reply.rs`.
 
 mod admin;
 pub mod configs;
@@ -13,13 +13,14 @@ pub mod limits;
 mod log_index;
 mod sequencer;
 mod topic;
+mod topic_admin;
 
 pub use admin::{Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, TopicRef};
 pub use error::{MetadataError, MetadataErrorKind};
 pub use group::{
-    CommitOffsets, CommittedOffset, DescribedGroup, DescribedMember, FetchOffsets, GroupError,
-    GroupOverview, GroupReply, GroupRequest, GroupState, HeartbeatGroup, JoinGroup, JoinedGroup,
-    JoinedMember, LeaveGroup, LeavingMember, OffsetPartition, SyncGroup, SyncedGroup,
+    CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, DescribedMember, FetchOffsets,
+    GroupError, GroupOverview, GroupReply, GroupRequest, GroupState, HeartbeatGroup, JoinGroup,
+    JoinedGroup, JoinedMember, LeaveGroup, LeavingMember, OffsetPartition, SyncGroup, SyncedGroup,
 };
 pub use log_index::{
     FeedUpdate, IndexExtent, IndexFeed, IndexSlice, ListedOffset, LogIndex, LogIndexError,
@@ -30,3 +31,7 @@ pub use sequencer::{
     ReserveReply, ReserveRequest, Sequencer, SessionEnd, WrittenReport,
 };
 pub use topic::{Topic, TopicName, TopicNameError, TopicTable};
+pub use topic_admin::{
+    AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, Leadership, TopicAdmin,
+    TopicChange,
+};

@@ -14,6 +14,8 @@ pub const GROUP_MEMBERS_MAX: usize = 1000;
 pub const MEMBER_METADATA_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the metadata text kept with a committed offset (Kafka).
 pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+/// Bytes of one setting of a topic.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
 /// Topics of a cluster.
 pub const TOPICS_MAX: usize = 100_000;
 /// Partitions of a cluster, all topics together.

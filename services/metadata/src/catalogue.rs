@@ -6,14 +6,16 @@
 mod codec;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use esker_metadata_api::limits::{PARTITIONS_MAX, TOPICS_MAX};
 use esker_metadata_api::{
-    CreateTopicError, DeleteTopicError, Topic, TopicName, TopicRef, TopicTable,
+    AlterTopicError, CreateTopicError, DeleteTopicError, Topic, TopicChange, TopicName, TopicRef,
+    TopicTable,
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
-use esker_types::{ProducerId, TopicPartition};
+use esker_types::{ProducerId, TopicId, TopicPartition};
 
 pub(crate) use codec::CatalogueDecodeError;
 
@@ -29,6 +31,13 @@ pub(crate) enum CatalogueCommand {
     DeleteTopic(TopicRef),
     /// Take the next block of producer ids.
     TakeProducerIds,
+    /// Change a topic.
+    AlterTopic {
+        /// Which.
+        topic: TopicId,
+        /// How.
+        change: TopicChange,
+    },
 }
 
 /// What applying a command came to.
@@ -40,6 +49,8 @@ pub(crate) enum CatalogueOutcome {
     Deleted(Result<Arc<Topic>, DeleteTopicError>),
     /// To `TakeProducerIds`: the block's first id, `PRODUCER_ID_BLOCK` long.
     ProducerIds(ProducerId),
+    /// To `AlterTopic`: the topic as it is now.
+    Altered(Result<Arc<Topic>, AlterTopicError>),
 }
 
 /// Topics and the producer-id allocator.
@@ -80,13 +91,47 @@ impl Catalogue {
         if self.topics.count() >= TOPICS_MAX {
             return Err(CreateTopicError::TooManyTopics);
         }
-        let wanted = usize::try_from(topic.partition_count.get()).unwrap_or(usize::MAX);
-        if topic.partition_count.get() > PARTITIONS_PER_TOPIC_MAX
-            || self.partition_count.saturating_add(wanted) > PARTITIONS_MAX
-        {
+        if !self.has_room_for(topic.partition_count, 0) {
             return Err(CreateTopicError::TooManyPartitions);
         }
         Ok(())
+    }
+
+    /// Whether a topic may have so many partitions in place of those that it has.
+    fn has_room_for(&self, wanted: NonZeroU32, present: usize) -> bool {
+        let count = usize::try_from(wanted.get()).unwrap_or(usize::MAX);
+        let others = self.partition_count.saturating_sub(present);
+        wanted.get() <= PARTITIONS_PER_TOPIC_MAX && others.saturating_add(count) <= PARTITIONS_MAX
+    }
+
+    /// The topic as it would be. For `validate_only`, and before a command is written.
+    pub(crate) fn altered(
+        &self,
+        id: TopicId,
+        change: &TopicChange,
+    ) -> Result<Topic, AlterTopicError> {
+        let topic = self.topics.with_id(id).ok_or(AlterTopicError::Unknown)?;
+        let mut topic = Topic::clone(topic);
+        match change {
+            TopicChange::PartitionCount(wanted) => {
+                let present = topic.partition_count.get();
+                if wanted.get() <= present {
+                    let partition_count = present;
+                    return Err(AlterTopicError::NotMore { partition_count });
+                }
+                if !self.has_room_for(*wanted, usize::try_from(present).unwrap_or(usize::MAX)) {
+                    return Err(AlterTopicError::TooManyPartitions);
+                }
+                topic.partition_count = *wanted;
+            }
+            TopicChange::Configs { expected, configs } => {
+                if topic.configs != *expected {
+                    return Err(AlterTopicError::Changed);
+                }
+                topic.configs.clone_from(configs);
+            }
+        }
+        Ok(topic)
     }
 
     /// Applies a durable command.
@@ -99,11 +144,21 @@ impl Catalogue {
                 self.producer_id_next = first.saturating_add(PRODUCER_ID_BLOCK);
                 CatalogueOutcome::ProducerIds(ProducerId::from_wire(first).unwrap_or_default())
             }
+            CatalogueCommand::AlterTopic { topic, change } => {
+                CatalogueOutcome::Altered(self.alter(topic, &change))
+            }
         }
     }
 
     fn create(&mut self, topic: Topic) -> Result<Arc<Topic>, CreateTopicError> {
         self.check(&topic)?;
+        self.insert(topic.clone());
+        Ok(Arc::new(topic))
+    }
+
+    fn alter(&mut self, id: TopicId, change: &TopicChange) -> Result<Arc<Topic>, AlterTopicError> {
+        let topic = self.altered(id, change)?;
+        self.take(id);
         self.insert(topic.clone());
         Ok(Arc::new(topic))
     }
@@ -117,12 +172,16 @@ impl Catalogue {
 
     fn delete(&mut self, topic: &TopicRef) -> Result<Arc<Topic>, DeleteTopicError> {
         let found = self.find(topic).map(|topic| topic.id);
-        let removed = found.and_then(|id| self.topics.remove(id));
-        let removed = removed.ok_or(DeleteTopicError::Unknown)?;
+        let removed = found.and_then(|id| self.take(id));
+        removed.ok_or(DeleteTopicError::Unknown)
+    }
+
+    fn take(&mut self, id: TopicId) -> Option<Arc<Topic>> {
+        let removed = self.topics.remove(id)?;
         let partitions = usize::try_from(removed.partition_count.get()).unwrap_or(usize::MAX);
         self.partition_count -= partitions.min(self.partition_count);
         self.collisions.remove(&removed.name.collision_key());
-        Ok(removed)
+        Some(removed)
     }
 
     /// Ids of all topics, for checks.
@@ -134,10 +193,6 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
-    use esker_types::TopicId;
-
     use super::*;
 
     pub(crate) fn topic(name: &str, id: u8, partitions: u32) -> Topic {
@@ -217,6 +272,60 @@ mod tests {
             crowded.check(&topic("last", 9, 1)),
             Err(CreateTopicError::TooManyTopics)
         );
+    }
+
+    fn alter(
+        catalogue: &mut Catalogue,
+        id: u8,
+        change: TopicChange,
+    ) -> Result<Arc<Topic>, AlterTopicError> {
+        let topic = TopicId::from_bytes([id; 16]);
+        match catalogue.apply(CatalogueCommand::AlterTopic { topic, change }) {
+            CatalogueOutcome::Altered(altered) => altered,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn partitions(count: u32) -> TopicChange {
+        TopicChange::PartitionCount(NonZeroU32::new(count).unwrap())
+    }
+
+    #[test]
+    fn partitions_are_added_and_never_taken_away() {
+        let mut catalogue = Catalogue::default();
+        create(&mut catalogue, topic("t", 1, 2)).unwrap();
+
+        let more = alter(&mut catalogue, 1, partitions(5)).unwrap();
+        let same = alter(&mut catalogue, 1, partitions(5));
+        let unknown = alter(&mut catalogue, 2, partitions(5));
+        let wide = alter(&mut catalogue, 1, partitions(PARTITIONS_PER_TOPIC_MAX + 1));
+
+        assert!(catalogue.has(more.at(esker_types::PartitionIndex::new(4).unwrap())));
+        assert_eq!(catalogue.partition_count, 5);
+        assert_eq!(same, Err(AlterTopicError::NotMore { partition_count: 5 }));
+        assert_eq!(unknown, Err(AlterTopicError::Unknown));
+        assert_eq!(wide, Err(AlterTopicError::TooManyPartitions));
+        assert_eq!(catalogue.topics().named("t"), Some(&more));
+    }
+
+    #[test]
+    fn of_two_changes_of_settings_at_once_the_second_is_told() {
+        let mut catalogue = Catalogue::default();
+        let expected = create(&mut catalogue, topic("t", 1, 2))
+            .unwrap()
+            .configs
+            .clone();
+        let set = |value: &str| TopicChange::Configs {
+            expected: expected.clone(),
+            configs: BTreeMap::from([("retention.ms".to_owned(), value.to_owned())]),
+        };
+
+        let first = alter(&mut catalogue, 1, set("6")).unwrap();
+        let second = alter(&mut catalogue, 1, set("7"));
+
+        assert_eq!(first.configs["retention.ms"], "6");
+        assert_eq!(second, Err(AlterTopicError::Changed));
+        assert_eq!(catalogue.topics().named("t"), Some(&first));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod durable;
 mod effects;
 mod questions;
 mod requests;
+mod topics;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,6 +83,9 @@ pub(crate) struct Leader {
     questions: Questions,
     callers: Callers,
     work: ChainWork,
+    /// The roll that we write, and how many of its commands are durable.
+    roll: u64,
+    commands: u64,
     topics_changed: bool,
     decisions_seen: u64,
     checked_at: MonotonicTime,
@@ -123,6 +127,8 @@ impl Leader {
             pending: VecDeque::new(),
             questions: Questions::default(),
             callers: Callers::default(),
+            roll: 0,
+            commands: 0,
             topics_changed: true,
             decisions_seen: 0,
             checked_at: now,
@@ -275,7 +281,9 @@ impl Leader {
         self.ticked_at = moment.now;
         let effects = self.sequencer.tick(moment.now);
         self.sequencer_effects(effects);
-        let effects = self.groups.tick(moment, &self.state.groups);
+        let topics = self.state.catalogue.topics();
+        let name_of = |topic| topics.with_id(topic).map(|topic| topic.name.clone());
+        let effects = self.groups.tick(moment, &self.state.groups, &name_of);
         self.group_effects(effects);
         for ticket in self.callers.gone() {
             self.groups.cancel(moment.now, ticket);

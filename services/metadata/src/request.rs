@@ -1,11 +1,13 @@
-//! What callers ask of the leader loop: one variant per call of the three traits, each with the
+//! What callers ask of the leader loop: one variant per call of the four traits, each with the
 //! place its answer goes. A caller that went away just drops its end.
 
+use std::collections::BTreeMap;
+
 use esker_metadata_api::{
-    CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, FeedUpdate, GroupReply,
-    GroupRequest, IndexSlice, ListedOffset, LogIndexError, MetadataError, OffsetQuery, Registered,
-    ReserveError, ReserveReply, ReserveRequest, SessionEnd, Topic, TopicRef, TopicTable,
-    WrittenReport,
+    AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexSlice,
+    Leadership, ListedOffset, LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError,
+    ReserveReply, ReserveRequest, SessionEnd, Topic, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
 use std::sync::Arc;
@@ -67,6 +69,21 @@ pub(crate) enum Request {
     DeleteTopic {
         topic: TopicRef,
         reply: ReplyTo<Result<Arc<Topic>, DeleteTopicError>>,
+    },
+    AlterTopic {
+        request: AlterTopic,
+        reply: ReplyTo<Result<Arc<Topic>, AlterTopicError>>,
+    },
+    DeleteRecords {
+        topic_partition: TopicPartition,
+        before: DeleteBefore,
+        reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    },
+    LogBytes {
+        reply: ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>,
+    },
+    Leadership {
+        reply: ReplyTo<Answer<Leadership>>,
     },
     ProducerId {
         reply: ReplyTo<Answer<ProducerId>>,

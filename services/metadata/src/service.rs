@@ -1,15 +1,17 @@
-//! The in-process client: the three traits of `metadata-api`, answered by the leader loop.
+//! The in-process client: the four traits of `metadata-api`, answered by the leader loop.
 //!
 //! Handles are cheap to clone and outlive the leader: without one, calls are refused with what is
 //! known (nothing done, or outcome unknown). A remote client will stand beside this one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_metadata_api::{
-    Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, FeedUpdate, GroupReply,
-    GroupRequest, IndexFeed, IndexSlice, ListedOffset, LogIndex, LogIndexError, MetadataError,
-    OffsetQuery, Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd,
-    Topic, TopicRef, TopicTable, WrittenReport,
+    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexFeed,
+    IndexSlice, Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery,
+    Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
+    TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -213,6 +215,42 @@ impl Admin for MetadataService {
 
     fn group(&self, request: GroupRequest) -> BoxFuture<'_, Result<GroupReply, MetadataError>> {
         self.ask_plain(move |reply| Request::Group { request, reply })
+            .boxed()
+    }
+}
+
+impl TopicAdmin for MetadataService {
+    fn alter_topic(
+        &self,
+        request: AlterTopic,
+    ) -> BoxFuture<'_, Result<Arc<Topic>, AlterTopicError>> {
+        let asked = self.ask(move |reply| Request::AlterTopic { request, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(AlterTopicError::Metadata(error))))
+            .boxed()
+    }
+
+    fn delete_records(
+        &self,
+        topic_partition: TopicPartition,
+        before: DeleteBefore,
+    ) -> BoxFuture<'_, Result<Offset, DeleteRecordsError>> {
+        let asked = self.ask(move |reply| Request::DeleteRecords {
+            topic_partition,
+            before,
+            reply,
+        });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(DeleteRecordsError::Metadata(error))))
+            .boxed()
+    }
+
+    fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
+        self.ask_plain(|reply| Request::LogBytes { reply }).boxed()
+    }
+
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
+        self.ask_plain(|reply| Request::Leadership { reply })
             .boxed()
     }
 }

@@ -174,7 +174,7 @@ mod tests {
             offsets: vec![(
                 topic.at(esker_types::PartitionIndex::default()),
                 esker_metadata_api::CommittedOffset {
-                    offset: esker_types::Offset::ZERO,
+                    offset: 0,
                     leader_epoch: -1,
                     metadata: String::new(),
                 },

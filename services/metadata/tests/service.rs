@@ -14,10 +14,11 @@ use esker_metadata::limits::{
 use esker_metadata::{MetadataFailure, MetadataStatus, RecoveryError};
 use esker_metadata_api::limits::LOOKUP_EXTENTS_MAX;
 use esker_metadata_api::{
-    Admin as _, BatchVerdict, CommitOffsets, CommittedOffset, CreateTopicError, FeedUpdate,
-    FetchOffsets, GroupReply, GroupRequest, ListedOffset, LogIndex as _, LogIndexError,
-    MetadataError, OffsetPartition, OffsetQuery, ProduceRefusal, ProducerSpan, ReserveError,
-    Sequencer as _, TopicRef,
+    Admin as _, AlterTopic, AlterTopicError, BatchVerdict, CommitOffsets, CommittedOffset,
+    CreateTopicError, DeleteBefore, DeleteRecordsError, FeedUpdate, FetchOffsets, GroupReply,
+    GroupRequest, ListedOffset, LogIndex as _, LogIndexError, MetadataError, OffsetPartition,
+    OffsetQuery, ProduceRefusal, ProducerSpan, ReserveError, Sequencer as _, TopicAdmin as _,
+    TopicChange, TopicRef,
 };
 use esker_object::{Bucket as _, Fault, FaultRule, Gate, KeyClass, ObjectKey, Operation};
 use esker_types::{
@@ -515,7 +516,7 @@ async fn a_committed_group_offset_survives_a_kill() {
     let process = world.start().await;
     let at = first_of(&process.topic("t").await);
     let committed = CommittedOffset {
-        offset: offset(7),
+        offset: 7,
         leader_epoch: 0,
         metadata: "mine".to_owned(),
     };
@@ -610,4 +611,207 @@ async fn no_more_chain_requests_run_at_once_than_allowed() {
 
     assert_eq!(puts, CHAIN_WORK_MAX);
     assert!(ends.iter().all(Result::is_ok));
+}
+
+fn alter(topic: TopicId, change: TopicChange) -> AlterTopic {
+    AlterTopic {
+        topic,
+        change,
+        validate_only: false,
+    }
+}
+
+fn partitions(count: u32) -> TopicChange {
+    TopicChange::PartitionCount(std::num::NonZeroU32::new(count).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn added_partitions_are_seen_at_once_and_after_a_kill() {
+    let world = World::new();
+    let process = world.start().await;
+    let topic = process.topic("t").await;
+    let checked = AlterTopic {
+        validate_only: true,
+        ..alter(topic.id, partitions(9))
+    };
+
+    let would_be = process.service.alter_topic(checked).await.unwrap();
+    let unchanged = process.service.topics();
+    let altered = process
+        .service
+        .alter_topic(alter(topic.id, partitions(5)))
+        .await
+        .unwrap();
+    let seen = process.service.topics();
+    let fewer = process
+        .service
+        .alter_topic(alter(topic.id, partitions(4)))
+        .await;
+    process.kill().await;
+    let process = world.start().await;
+
+    assert_eq!(would_be.partition_count.get(), 9);
+    assert_eq!(unchanged.named("t"), Some(&topic));
+    assert_eq!(altered.partition_count.get(), 5);
+    assert_eq!(seen.named("t"), Some(&altered));
+    assert_eq!(fewer, Err(AlterTopicError::NotMore { partition_count: 5 }));
+    assert_eq!(process.service.topics().named("t"), Some(&altered));
+    let new = altered.at(PartitionIndex::new(4).unwrap());
+    let mut pod = process.register(None).await;
+    let reserved = pod.reserve(&process, new, &batch(&["a"])).await;
+    assert_eq!(reserved.base_offset, Offset::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_change_only_from_what_was_seen() {
+    let world = World::new();
+    let process = world.start().await;
+    let topic = process.topic("t").await;
+    let set = |value: &str| TopicChange::Configs {
+        expected: topic.configs.clone(),
+        configs: [("flush.ms".to_owned(), value.to_owned())].into(),
+    };
+
+    let first = process.service.alter_topic(alter(topic.id, set("1"))).await;
+    let second = process.service.alter_topic(alter(topic.id, set("2"))).await;
+    let unknown = TopicId::from_bytes([9; 16]);
+    let unknown = process.service.alter_topic(alter(unknown, set("1"))).await;
+    process.kill().await;
+    let process = world.start().await;
+
+    assert_eq!(first.as_ref().unwrap().configs["flush.ms"], "1");
+    assert_eq!(second, Err(AlterTopicError::Changed));
+    assert_eq!(unknown, Err(AlterTopicError::Unknown));
+    assert_eq!(process.service.topics().named("t"), first.as_ref().ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleted_records_are_gone_for_readers_followers_and_the_next_leader() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut feed = process.service.follow().await.unwrap();
+    let mut pod = process.register(None).await;
+    for values in [&["a", "b"][..], &["c", "d"]] {
+        let reserved = pod.reserve(&process, at, &batch(values)).await;
+        pod.write(&process, &reserved).await;
+    }
+    let bytes_before = process.service.log_bytes().await.unwrap()[&at];
+    let before = |offset| DeleteBefore::Offset(Offset::new(offset).unwrap());
+
+    let beyond = process.service.delete_records(at, before(5)).await;
+    let deleted = process.service.delete_records(at, before(3)).await;
+    let lower = process.service.delete_records(at, before(1)).await;
+    let slice = process.service.look_up(at, Offset::ZERO, 10).await.unwrap();
+    let bytes_after = process.service.log_bytes().await.unwrap()[&at];
+    let mut told = Offset::ZERO;
+    while told < offset(3) {
+        if let Some(FeedUpdate::Advanced(advance)) = feed.next().await {
+            told = advance.log_start;
+        }
+    }
+    process.kill().await;
+    let process = world.start().await;
+
+    let high_watermark = offset(4);
+    assert_eq!(
+        beyond,
+        Err(DeleteRecordsError::OutOfRange { high_watermark })
+    );
+    assert_eq!((deleted, lower), (Ok(offset(3)), Ok(offset(3))));
+    assert_eq!((slice.log_start, slice.extents.len()), (offset(3), 1));
+    assert_eq!(
+        slice.extents[0].base_offset,
+        offset(2),
+        "batches stay whole"
+    );
+    assert_eq!(bytes_after * 2, bytes_before);
+    let earliest = process
+        .service
+        .list_offset(at, OffsetQuery::Earliest, Offset::ZERO)
+        .await;
+    assert_eq!(earliest, Ok(ListedOffset::Known(offset(3))));
+    let mut pod = process.register(None).await;
+    let next = pod.reserve(&process, at, &batch(&["e"])).await;
+    assert_eq!(next.base_offset, offset(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_emptied_goes_on_where_it_ended_also_after_a_kill() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let reserved = pod.reserve(&process, at, &batch(&["a", "b", "c"])).await;
+    pod.write(&process, &reserved).await;
+
+    let emptied = process
+        .service
+        .delete_records(at, DeleteBefore::HighWatermark)
+        .await;
+    let bytes = process.service.log_bytes().await.unwrap();
+    process.kill().await;
+    let process = world.start().await;
+
+    assert_eq!(emptied, Ok(offset(3)));
+    assert!(bytes.is_empty());
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(3)))
+    );
+    let slice = process.service.look_up(at, Offset::ZERO, 10).await.unwrap();
+    assert_eq!((slice.log_start, slice.extents.len()), (offset(3), 0));
+    let mut pod = process.register(None).await;
+    let next = pod.reserve(&process, at, &batch(&["d"])).await;
+    pod.write(&process, &next).await;
+    assert_eq!(next.base_offset, offset(3));
+    assert_eq!(
+        latest(&process, at).await,
+        Ok(ListedOffset::Known(offset(4)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_high_watermark_of_a_deletion_covers_every_acknowledgement_before_it() {
+    let world = World::new();
+    let process = world.start().await;
+    let topic = process.topic("t").await;
+    let at = first_of(&topic);
+    let mut slow = process.register(None).await;
+    let mut quick = process.register(None).await;
+    let held_up = slow.reserve(&process, at, &batch(&["slow"])).await;
+    let acknowledged = quick.reserve(&process, at, &batch(&["quick"])).await;
+    quick.write(&process, &acknowledged).await;
+
+    let deletion = process
+        .service
+        .delete_records(at, DeleteBefore::HighWatermark);
+    let ((), deleted) = tokio::join!(slow.write(&process, &held_up), deletion);
+    let absent = topic.at(PartitionIndex::new(7).unwrap());
+    let absent = process
+        .service
+        .delete_records(absent, DeleteBefore::HighWatermark)
+        .await;
+
+    assert_eq!(deleted, Ok(offset(2)));
+    assert_eq!(absent, Err(DeleteRecordsError::UnknownPartition));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_place_in_the_journal_rises_with_every_command_and_every_leader() {
+    let world = World::new();
+    let process = world.start().await;
+    let first = process.service.leadership().await.unwrap();
+    process.topic("t").await;
+    let second = process.service.leadership().await.unwrap();
+    process.kill().await;
+    let process = world.start().await;
+    let third = process.service.leadership().await.unwrap();
+
+    assert_eq!(second.epoch, first.epoch);
+    assert_eq!(
+        (second.roll, second.commands),
+        (first.roll, first.commands + 1)
+    );
+    assert!(third.epoch > second.epoch && third.roll > second.roll);
 }

@@ -12,23 +12,34 @@ pub(crate) struct Overlap;
 
 /// Ascending, disjoint extents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extents(Vec<IndexExtent>);
+pub(crate) struct Extents {
+    rows: Vec<IndexExtent>,
+    /// Bytes of all rows together.
+    bytes: u64,
+}
 
 impl Extents {
     pub(crate) fn all(&self) -> &[IndexExtent] {
-        &self.0
+        &self.rows
+    }
+
+    /// Bytes of all together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Those that hold an offset at or above `offset`.
     pub(crate) fn from(&self, offset: Offset) -> &[IndexExtent] {
-        let at = self.0.partition_point(|extent| extent.end_offset <= offset);
-        self.0.get(at..).unwrap_or_default()
+        let at = self
+            .rows
+            .partition_point(|extent| extent.end_offset <= offset);
+        self.rows.get(at..).unwrap_or_default()
     }
 
     /// The last one that begins below `ceiling`.
     pub(crate) fn last_below(&self, ceiling: Offset) -> Option<&IndexExtent> {
         let at = self.above(ceiling);
-        at.checked_sub(1).and_then(|last| self.0.get(last))
+        at.checked_sub(1).and_then(|last| self.rows.get(last))
     }
 
     /// Whether `extent` claims an offset that is taken.
@@ -46,18 +57,22 @@ impl Extents {
         if self.overlaps(&extent) {
             return Err(Overlap);
         }
-        self.0.insert(self.above(extent.base_offset), extent);
+        self.bytes += extent.range.byte_count();
+        self.rows.insert(self.above(extent.base_offset), extent);
         Ok(())
     }
 
     /// Drops those that end at or below `log_start`.
     pub(crate) fn drop_below(&mut self, log_start: Offset) {
-        let count = self.0.len() - self.from(log_start).len();
-        self.0.drain(..count);
+        let count = self.rows.len() - self.from(log_start).len();
+        for gone in self.rows.drain(..count) {
+            self.bytes -= gone.range.byte_count();
+        }
     }
 
     /// Place of the first one that begins at or above `offset`.
     fn above(&self, offset: Offset) -> usize {
-        self.0.partition_point(|extent| extent.base_offset < offset)
+        self.rows
+            .partition_point(|extent| extent.base_offset < offset)
     }
 }

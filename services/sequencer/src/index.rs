@@ -4,6 +4,8 @@
 //! (R3). Cost: a bisection and the extents told; a timestamp question reads the partition's
 //! extents.
 
+use std::collections::BTreeMap;
+
 use esker_metadata_api::{IndexExtent, IndexSlice, ListedOffset, OffsetQuery};
 use esker_types::{Offset, Timestamp, TopicPartition};
 
@@ -37,6 +39,26 @@ impl Sequencer {
             high_watermark: self.high_watermark(state, topic_partition),
             extents: extents.take(extents_max).copied().collect(),
         }
+    }
+
+    /// Bytes of every partition's visible log, for those that have any. Cost: the partitions, and
+    /// the extents that are not checkpointed.
+    #[must_use]
+    pub fn log_bytes(&self, state: &LogState) -> BTreeMap<TopicPartition, u64> {
+        let durable = state.partitions.iter();
+        let mut bytes: BTreeMap<_, _> = durable
+            .map(|(at, log)| (*at, log.extents.bytes()))
+            .filter(|(_, bytes)| *bytes > 0)
+            .collect();
+        for (at, partition) in &self.partitions {
+            let tail = partition.tail_from(state.log_start(*at));
+            let visible = tail.take_while(|one| one.base_offset < partition.high_watermark());
+            let tail_bytes: u64 = visible.map(|one| one.range.byte_count()).sum();
+            if tail_bytes > 0 {
+                *bytes.entry(*at).or_default() += tail_bytes;
+            }
+        }
+        bytes
     }
 
     /// Answers an offset question from what is visible now. For an answer that must be current,

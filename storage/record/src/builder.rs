@@ -12,7 +12,10 @@ use crate::header::{
     ATTRIBUTES_AT, CRC_AT, LENGTH_PREFIX_BYTES, MAGIC, TRANSACTIONAL_BIT, overwrite,
 };
 use crate::inflate::{lz4_compress, snappy_compress};
-use crate::limits::{DECOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX};
+use crate::limits::{
+    DECOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX, ZSTD_LEVEL_MAX,
+};
+use crate::recompress::Recompression;
 use crate::records::ReadLimits;
 use crate::varint::put_varlong;
 use crate::{BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES};
@@ -201,7 +204,11 @@ impl BatchBuilder {
         if self.record_count == 0 {
             return Err(BuildError::Empty);
         }
-        let packed = compress(self.compression, &self.records);
+        let own_level = Recompression {
+            codec: self.compression,
+            level: -1,
+        };
+        let packed = compress(own_level, &self.records);
         let cap = ReadLimits::default().cap(u64::try_from(packed.len()).unwrap_or(u64::MAX));
         let believable = u64::try_from(self.records.len()).is_ok_and(|bytes| bytes <= cap);
         match believable {
@@ -282,11 +289,13 @@ fn put_record(record: &NewRecord, timestamp_delta: i64, offset_delta: u32) -> Ve
     body
 }
 
-fn compress(compression: Compression, plain: &[u8]) -> Vec<u8> {
-    match compression {
+pub(crate) fn compress(wanted: Recompression, plain: &[u8]) -> Vec<u8> {
+    match wanted.codec {
         Compression::None => plain.to_vec(),
         Compression::Gzip => {
-            let level = flate2::Compression::default();
+            let level = u32::try_from(wanted.level).ok();
+            let level = level.filter(|level| (1..=9).contains(level));
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             let packed = encoder.write_all(plain).and_then(|()| encoder.finish());
             assert!(packed.is_ok(), "memory takes every byte");
@@ -295,7 +304,11 @@ fn compress(compression: Compression, plain: &[u8]) -> Vec<u8> {
         Compression::Snappy => snappy_compress(plain),
         Compression::Lz4 => lz4_compress(plain),
         Compression::Zstd => {
-            let packed = zstd::stream::encode_all(plain, zstd::DEFAULT_COMPRESSION_LEVEL);
+            let level = match wanted.level {
+                -1 | 0 => zstd::DEFAULT_COMPRESSION_LEVEL,
+                level => level.min(ZSTD_LEVEL_MAX),
+            };
+            let packed = zstd::stream::encode_all(plain, level);
             assert!(packed.is_ok(), "memory takes every byte");
             packed.unwrap_or_default()
         }

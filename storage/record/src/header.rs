@@ -16,6 +16,7 @@ pub(crate) const LENGTH_PREFIX_BYTES: u32 = 12;
 /// Where the checksummed bytes begin: at the attributes.
 pub(crate) const ATTRIBUTES_AT: usize = 21;
 pub(crate) const CRC_AT: usize = 17;
+pub(crate) const LENGTH_AT: usize = 8;
 pub(crate) const MAX_TIMESTAMP_AT: usize = 35;
 pub(crate) const MAGIC: i8 = 2;
 const LEADER_EPOCH_AT: usize = 12;

@@ -177,6 +177,29 @@ impl Inflated {
     }
 }
 
+/// All bytes at once. Memory: they, and what the decoder holds.
+pub(crate) fn inflate(
+    codec: Compression,
+    body: Bytes,
+    bytes_max: u64,
+) -> Result<Bytes, RecordError> {
+    let decoder = Decoder::open(codec, body.clone()).map_err(RecordError::Codec)?;
+    let Some(mut decoder) = decoder else {
+        return Ok(body);
+    };
+    let mut room = vec![0; RECORD_RESERVE_BYTES_MAX];
+    let mut all = Vec::new();
+    let mut produced = 0;
+    loop {
+        let got = produce(&mut decoder, &mut room)?;
+        if got == 0 {
+            return Ok(Bytes::from(all));
+        }
+        count_produced(&mut produced, got, bytes_max)?;
+        all.extend_from_slice(room.get(..got).unwrap_or_default());
+    }
+}
+
 fn produce(decoder: &mut Decoder, room: &mut [u8]) -> Result<usize, RecordError> {
     decoder.read(room).map_err(RecordError::Codec)
 }

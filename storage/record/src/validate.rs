@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use esker_types::Timestamp;
 
 use crate::append_time::rewrite;
-use crate::limits::RECORD_BYTES_MIN;
+use crate::limits::{KEYLESS_RECORDS_TOLD_MAX, RECORD_BYTES_MIN};
+use crate::recompress::{Recompression, recompress};
 use crate::records::{ReadLimits, RecordError, Records};
 use crate::{BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES};
 
@@ -112,11 +113,12 @@ pub enum ValidateError {
         /// The latest allowed.
         timestamp_max: Timestamp,
     },
-    /// INVALID_RECORD, with the record's number in `record_errors`.
-    #[error("record {record} of the batch has no key")]
+    /// INVALID_RECORD, with the numbers of the records in `record_errors`: librdkafka tells the
+    /// application of each record which ones were at fault.
+    #[error("{} records of the batch have no key", records.len())]
     KeyMissing {
-        /// The record, from 0.
-        record: u32,
+        /// The records, from 0; the first [`KEYLESS_RECORDS_TOLD_MAX`] of them.
+        records: Vec<u32>,
     },
     /// The records inside are not what the header says. INVALID_RECORD.
     #[error("records of the batch cannot be read")]
@@ -156,6 +158,32 @@ impl ValidatedBatch {
             header,
             bytes: bytes.freeze(),
         }
+    }
+}
+
+impl ValidatedBatch {
+    /// The same records, compressed as the topic wants them; at most `batch_bytes_max` then.
+    ///
+    /// # Errors
+    /// [`ValidateError::Records`] when they cannot be read, [`ValidateError::TooLarge`].
+    pub fn recompressed(
+        self,
+        wanted: Recompression,
+        batch_bytes_max: u32,
+    ) -> Result<Self, ValidateError> {
+        if self.header.compression() == wanted.codec {
+            return Ok(self);
+        }
+        let rewritten = recompress(self.header, &self.bytes, wanted);
+        let (header, bytes) = rewritten.map_err(ValidateError::Records)?;
+        let batch_bytes = header.batch_bytes();
+        if batch_bytes > batch_bytes_max {
+            return Err(ValidateError::TooLarge {
+                batch_bytes,
+                batch_bytes_max,
+            });
+        }
+        Ok(Self { header, bytes })
     }
 }
 
@@ -265,6 +293,7 @@ fn check_timestamp(timestamp: Timestamp, rules: &ProduceRules) -> Result<(), Val
 fn walk(header: &BatchHeader, bytes: &Bytes, rules: &ProduceRules) -> Result<(), ValidateError> {
     let records = Records::open(*header, bytes, &ReadLimits::default());
     let records = records.map_err(ValidateError::Records)?;
+    let mut keyless = Vec::new();
     for (number, record) in (0_u32..).zip(records) {
         let record = record.map_err(ValidateError::Records)?;
         if record.offset != i64::from(number) {
@@ -272,11 +301,15 @@ fn walk(header: &BatchHeader, bytes: &Bytes, rules: &ProduceRules) -> Result<(),
             return Err(ValidateError::Records(RecordError::OffsetDelta { delta }));
         }
         check_timestamp(record.timestamp, rules)?;
-        if rules.keys_required && record.key.is_none() {
-            return Err(ValidateError::KeyMissing { record: number });
+        let is_wrong = rules.keys_required && record.key.is_none();
+        if is_wrong && keyless.len() < KEYLESS_RECORDS_TOLD_MAX {
+            keyless.push(number);
         }
     }
-    Ok(())
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    Err(ValidateError::KeyMissing { records: keyless })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-use crate::program::variable;
+use esker_testkit::variable;
 
 /// Compares `text` with the file. With `ESKER_UPDATE_GOLDEN=1` the file becomes the text.
 ///

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use esker_env::Env;
 use esker_kafka::client::Client;
-use esker_testkit::free_port;
+use esker_testkit::{bootstrapped, free_port};
 use tempfile::TempDir;
 
-use crate::program::{Program, bootstrapped};
+use crate::program::Program;
 
 /// The JVM starts slowly on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::program::{Program, Ran, bootstrapped};
+use esker_testkit::bootstrapped;
+
+use crate::program::{Program, Ran};
 
 /// The tools, pointed at one broker.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ pub use http_api::{Answer, HttpApi, HttpRecord};
 pub use kafka_broker::KafkaBroker;
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
-pub use program::{Program, Ran, bootstrapped, esker, proved};
+pub use program::{Program, Ran, esker, proved};
 pub use small_disk::SmallDisk;
 pub use store::{StoreKind, TestStore};
 pub use wire::{Wire, cluster_id, request};

@@ -1,13 +1,18 @@
 //! DescribeCluster and FindCoordinator, all versions; and what does not belong to the front.
 
 use esker_admin::{AdminConfig, Broker};
+use esker_kafka::messages::describe_quorum_request::{
+    PartitionData as AskedPartition, TopicData as AskedTopic,
+};
 use esker_kafka::messages::{
-    ApiVersionsRequest, DescribeClusterRequest, DescribeClusterResponse, FetchRequest,
-    FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest, ProduceRequest,
+    ApiVersionsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeQuorumRequest,
+    DescribeQuorumResponse, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
+    ListOffsetsRequest, ProduceRequest,
 };
 use esker_kafka::{Api, Reply, Request};
+use esker_metadata_api::MetadataError;
 
-use crate::wire::{World, body, received, text, versions, world, world_with};
+use crate::wire::{World, body, name, received, text, versions, world, world_with};
 
 async fn describe(
     world: &World,
@@ -163,4 +168,54 @@ async fn requests_of_the_data_path_close_the_connection() {
 
         assert!(matches!(reply, Reply::Close));
     }
+}
+
+fn quorum_of(topic: &str, partition: i32) -> DescribeQuorumRequest {
+    let partition = AskedPartition::default().with_partition_index(partition);
+    let topic = AskedTopic::default()
+        .with_topic_name(name(topic))
+        .with_partitions(vec![partition]);
+    DescribeQuorumRequest::default().with_topics(vec![topic])
+}
+
+async fn quorum(
+    world: &World,
+    version: i16,
+    request: DescribeQuorumRequest,
+) -> DescribeQuorumResponse {
+    body!(
+        DescribeQuorum,
+        world.ask(version, Request::DescribeQuorum(request)).await
+    )
+}
+
+#[tokio::test]
+async fn the_metadata_leader_is_shown_as_a_quorum_of_one_in_every_version() {
+    for version in versions(Api::DescribeQuorum) {
+        let world = world();
+
+        let response = quorum(&world, version, quorum_of("__cluster_metadata", 0)).await;
+        let unknown = quorum(&world, version, quorum_of("t", 0)).await;
+
+        let partition = &response.topics[0].partitions[0];
+        let end = (3 << 32) + 7;
+        assert_eq!((response.error_code, partition.error_code), (0, 0));
+        assert_eq!((partition.leader_id.0, partition.leader_epoch), (1, 5));
+        assert_eq!(partition.high_watermark, end);
+        let voter = &partition.current_voters[0];
+        assert_eq!((voter.replica_id.0, voter.log_end_offset), (1, end));
+        assert_eq!(voter.last_caught_up_timestamp > 0, version >= 1);
+        assert_eq!(response.nodes.len(), usize::from(version >= 2));
+        assert_eq!(unknown.topics[0].partitions[0].error_code, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_metadata_leader_is_no_quorum() {
+    let world = world();
+    world.admin.fail_leadership(MetadataError::Unavailable);
+
+    let response = quorum(&world, 2, quorum_of("__cluster_metadata", 0)).await;
+
+    assert_eq!(response.topics[0].partitions[0].error_code, 5);
 }

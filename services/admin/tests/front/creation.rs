@@ -198,7 +198,10 @@ async fn what_the_catalogue_refuses_has_its_own_code() {
     }
     let world = world();
     world.admin.add(topic("t", 1, 1));
-    assert_eq!(create(&world, wanted("t", 1, 1)).await.error_code, 36);
+    let again = create(&world, wanted("t", 1, 1)).await;
+    assert_eq!(again.error_code, 36);
+    let words = again.error_message.unwrap();
+    assert_eq!(words.as_str(), "Topic 't' already exists.");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! A metadata service in memory: deterministic, may lag, fail, hang, and answers groups by script.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use esker_metadata_api::{
-    Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, GroupRequest,
-    MetadataError, Topic, TopicRef, TopicTable,
+    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, IndexFeed, IndexSlice,
+    Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic,
+    TopicAdmin, TopicChange, TopicRef, TopicTable,
 };
-use esker_types::{ClusterId, ProducerId};
+use esker_types::{ClusterId, Offset, ProducerId, SequencerEpoch, TopicPartition};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -35,6 +37,16 @@ struct State {
     deletions: Vec<TopicRef>,
     group_requests: Vec<GroupRequest>,
     group_replies: VecDeque<Result<GroupReply, MetadataError>>,
+    alterations: Vec<AlterTopic>,
+    alter_trouble: Vec<AlterTopicError>,
+    /// Before the next alteration, these settings are set by somebody else.
+    overtaken_by: Vec<BTreeMap<String, String>>,
+    deleted_records: Vec<(TopicPartition, DeleteBefore)>,
+    delete_records_answers: VecDeque<Result<Offset, DeleteRecordsError>>,
+    log_bytes: BTreeMap<TopicPartition, u64>,
+    log_bytes_trouble: Option<MetadataError>,
+    leadership_trouble: Option<MetadataError>,
+    log_ends: BTreeMap<TopicPartition, Result<Offset, LogIndexError>>,
 }
 
 impl FakeAdmin {
@@ -87,6 +99,47 @@ impl FakeAdmin {
 
     pub(crate) fn fail_group(&self, error: MetadataError) {
         self.with(|state| state.group_replies.push_back(Err(error)));
+    }
+
+    pub(crate) fn alterations(&self) -> Vec<AlterTopic> {
+        self.with(|state| state.alterations.clone())
+    }
+
+    pub(crate) fn fail_next_alteration(&self, error: AlterTopicError) {
+        self.with(|state| state.alter_trouble.push(error));
+    }
+
+    /// The next alteration finds that somebody else has just set `configs`.
+    pub(crate) fn be_overtaken(&self, configs: BTreeMap<String, String>) {
+        self.with(|state| state.overtaken_by.push(configs));
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Topic {
+        self.with(|state| Topic::clone(state.truth.named(name).unwrap()))
+    }
+
+    pub(crate) fn answer_deletion(&self, answer: Result<Offset, DeleteRecordsError>) {
+        self.with(|state| state.delete_records_answers.push_back(answer));
+    }
+
+    pub(crate) fn deleted_records(&self) -> Vec<(TopicPartition, DeleteBefore)> {
+        self.with(|state| state.deleted_records.clone())
+    }
+
+    pub(crate) fn set_log_bytes(&self, at: TopicPartition, bytes: u64) {
+        self.with(|state| state.log_bytes.insert(at, bytes));
+    }
+
+    pub(crate) fn fail_log_bytes(&self, error: MetadataError) {
+        self.with(|state| state.log_bytes_trouble = Some(error));
+    }
+
+    pub(crate) fn fail_leadership(&self, error: MetadataError) {
+        self.with(|state| state.leadership_trouble = Some(error));
+    }
+
+    pub(crate) fn set_log_end(&self, at: TopicPartition, end: Result<Offset, LogIndexError>) {
+        self.with(|state| state.log_ends.insert(at, end));
     }
 
     pub(crate) fn current_calls(&self) -> usize {
@@ -153,6 +206,106 @@ impl State {
             }
         };
         self.truth.remove(id).ok_or(DeleteTopicError::Unknown)
+    }
+}
+
+impl State {
+    fn alter(&mut self, request: &AlterTopic) -> Result<Arc<Topic>, AlterTopicError> {
+        self.alterations.push(request.clone());
+        if let Some(error) = self.alter_trouble.pop() {
+            return Err(error);
+        }
+        let topic = self.truth.with_id(request.topic);
+        let mut topic = Topic::clone(topic.ok_or(AlterTopicError::Unknown)?);
+        if let Some(configs) = self.overtaken_by.pop() {
+            topic.configs = configs;
+            self.truth.insert(topic.clone());
+        }
+        match &request.change {
+            TopicChange::PartitionCount(count) => topic.partition_count = *count,
+            TopicChange::Configs { expected, configs } => {
+                if topic.configs != *expected {
+                    return Err(AlterTopicError::Changed);
+                }
+                topic.configs.clone_from(configs);
+            }
+        }
+        if !request.validate_only {
+            self.truth.insert(topic.clone());
+        }
+        Ok(Arc::new(topic))
+    }
+}
+
+impl TopicAdmin for FakeAdmin {
+    fn alter_topic(
+        &self,
+        request: AlterTopic,
+    ) -> BoxFuture<'_, Result<Arc<Topic>, AlterTopicError>> {
+        self.with(|state| answer(state.hangs, state.alter(&request)))
+    }
+
+    fn delete_records(
+        &self,
+        topic_partition: TopicPartition,
+        before: DeleteBefore,
+    ) -> BoxFuture<'_, Result<Offset, DeleteRecordsError>> {
+        self.with(|state| {
+            state.deleted_records.push((topic_partition, before));
+            let scripted = state.delete_records_answers.pop_front();
+            answer(state.hangs, scripted.unwrap())
+        })
+    }
+
+    fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
+        self.with(|state| {
+            let trouble = state.log_bytes_trouble;
+            answer(
+                state.hangs,
+                trouble.map_or(Ok(state.log_bytes.clone()), Err),
+            )
+        })
+    }
+
+    /// Epoch 5, roll 3, 7 commands.
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
+        self.with(|state| {
+            let leadership = Leadership {
+                epoch: SequencerEpoch::new(5),
+                roll: 3,
+                commands: 7,
+            };
+            let trouble = state.leadership_trouble;
+            answer(state.hangs, trouble.map_or(Ok(leadership), Err))
+        })
+    }
+}
+
+impl LogIndex for FakeAdmin {
+    fn follow(&self) -> BoxFuture<'_, Result<Box<dyn IndexFeed>, MetadataError>> {
+        panic!("the front follows no index")
+    }
+
+    fn look_up(
+        &self,
+        _topic_partition: TopicPartition,
+        _offset: Offset,
+        _extents_max: usize,
+    ) -> BoxFuture<'_, Result<IndexSlice, LogIndexError>> {
+        panic!("the front reads no index")
+    }
+
+    fn list_offset(
+        &self,
+        topic_partition: TopicPartition,
+        query: OffsetQuery,
+        _from: Offset,
+    ) -> BoxFuture<'_, Result<ListedOffset, LogIndexError>> {
+        assert_eq!(query, OffsetQuery::Latest, "the front asks for ends only");
+        self.with(|state| {
+            let end = state.log_ends[&topic_partition];
+            answer(state.hangs, end.map(ListedOffset::Known))
+        })
     }
 }
 

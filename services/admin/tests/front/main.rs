@@ -6,16 +6,22 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod absent;
+mod alteration;
 mod cluster;
 mod configs;
 mod creation;
 mod deletion;
 mod described_topics;
 mod fake;
+mod forgetting;
 mod groups;
+mod logs;
 mod membership;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
+mod partitions;
+mod placement;
 mod producers;
 mod wire;

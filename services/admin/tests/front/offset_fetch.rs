@@ -9,7 +9,7 @@ use esker_kafka::{Api, Request};
 use esker_metadata_api::{
     CommittedOffset, FetchOffsets, GroupError, GroupReply, GroupRequest, MetadataError,
 };
-use esker_types::{Offset, PartitionIndex, TopicPartition};
+use esker_types::{PartitionIndex, TopicPartition};
 
 use crate::wire::{World, body, group, name, topic, topic_id, versions, world};
 
@@ -122,9 +122,9 @@ fn place(id: u8, index: u32) -> TopicPartition {
     }
 }
 
-fn stored(place: TopicPartition, offset: u64) -> (TopicPartition, CommittedOffset) {
+fn stored(place: TopicPartition, offset: i64) -> (TopicPartition, CommittedOffset) {
     let committed = CommittedOffset {
-        offset: Offset::new(offset).unwrap(),
+        offset,
         leader_epoch: 4,
         metadata: String::from("note"),
     };
@@ -256,7 +256,7 @@ async fn several_groups_are_answered_in_order_each_for_itself() {
         if index == 1 {
             world.admin.fail_group(MetadataError::Unavailable);
         } else {
-            let offset = u64::try_from(index).unwrap();
+            let offset = i64::try_from(index).unwrap();
             let offsets = vec![stored(place(1, 0), offset)];
             world.admin.reply_group(GroupReply::Offsets(Ok(offsets)));
         }

@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use esker_admin::{AdminConfig, AdminFront};
+use esker_admin::{AdminConfig, AdminFront, AdminParts};
 use esker_env::Env;
 use esker_kafka::messages::{
     self, ApiKey, Decodable as _, Encodable as _, GroupId, RequestHeader, StrBytes, TopicName,
 };
 use esker_kafka::{Api, Reply, Request, RequestContext, Response, decode_frame};
 use esker_metadata_api::Topic;
-use esker_types::{MonotonicTime, TopicId};
+use esker_types::{MonotonicTime, PartitionIndex, TopicId, TopicPartition};
 use uuid::Uuid;
 
 use crate::fake::FakeAdmin;
@@ -31,7 +31,12 @@ pub(crate) fn world() -> World {
 pub(crate) fn world_with(config: AdminConfig) -> World {
     let admin = Arc::new(FakeAdmin::default());
     let env = Env::system();
-    let front = AdminFront::new(config, admin.clone(), env.clone());
+    let parts = AdminParts {
+        admin: admin.clone(),
+        topic_admin: admin.clone(),
+        log_index: admin.clone(),
+    };
+    let front = AdminFront::new(config, parts, env.clone());
     World { admin, front, env }
 }
 
@@ -112,6 +117,24 @@ fn read_back(response: &Response, version: i16) -> Response {
         DescribeConfigs DescribeConfigsResponse,
         DescribeCluster DescribeClusterResponse,
         DescribeTopicPartitions DescribeTopicPartitionsResponse,
+        DeleteRecords DeleteRecordsResponse,
+        OffsetForLeaderEpoch OffsetForLeaderEpochResponse,
+        DescribeAcls DescribeAclsResponse,
+        AlterConfigs AlterConfigsResponse,
+        DescribeLogDirs DescribeLogDirsResponse,
+        CreatePartitions CreatePartitionsResponse,
+        DeleteGroups DeleteGroupsResponse,
+        ElectLeaders ElectLeadersResponse,
+        IncrementalAlterConfigs IncrementalAlterConfigsResponse,
+        AlterPartitionReassignments AlterPartitionReassignmentsResponse,
+        ListPartitionReassignments ListPartitionReassignmentsResponse,
+        OffsetDelete OffsetDeleteResponse,
+        DescribeClientQuotas DescribeClientQuotasResponse,
+        DescribeUserScramCredentials DescribeUserScramCredentialsResponse,
+        DescribeTransactions DescribeTransactionsResponse,
+        DescribeQuorum DescribeQuorumResponse,
+        ListTransactions ListTransactionsResponse,
+        ListConfigResources ListConfigResourcesResponse,
     };
     assert!(!body.has_remaining(), "bytes are left behind the answer");
     read
@@ -146,6 +169,13 @@ pub(crate) fn topic(name: &str, id: u8, partitions: u32) -> Topic {
 
 pub(crate) fn topic_id(id: u8) -> TopicId {
     TopicId::from_bytes([id; 16])
+}
+
+pub(crate) fn at(id: u8, partition: u32) -> TopicPartition {
+    TopicPartition {
+        topic: topic_id(id),
+        partition: PartitionIndex::new(partition).unwrap(),
+    }
 }
 
 pub(crate) fn uuid(id: u8) -> Uuid {

@@ -97,6 +97,18 @@ async fn timestamps_are_found_exactly_inside_batches_of_every_codec() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_that_were_deleted_out_of_a_batch_are_not_found() {
+    let world = world_with_times(Compression::Zstd).await;
+    world.index.lock().logs.get_mut(&at(0)).unwrap().log_start = offset(6);
+
+    let at_first = ask(&world, 7, 0).await;
+    let later = ask(&world, 7, 121).await;
+
+    assert_eq!(at_first, (0, 6, 120));
+    assert_eq!(later, (0, 7, 250));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_ends_of_the_log_in_every_version() {
     let world = world_with_times(Compression::None).await;
     world.index.lock().logs.get_mut(&at(0)).unwrap().log_start = offset(1);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use esker_groups::{DeleteGroupError, GroupCommand, GroupConfig};
+use esker_groups::{GroupCommand, GroupConfig};
 use esker_metadata_api::{
     CommitOffsets, FetchOffsets, GroupError, GroupReply, GroupRequest, GroupState, OffsetPartition,
 };
 use esker_types::TopicId;
 
-use crate::world::{
-    DELAY, GROUP, SESSION, World, commit, committed, join, leaving, partition, static_join,
-};
+use crate::world::{GROUP, SESSION, World, commit, committed, join, leaving, partition};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -92,7 +90,7 @@ fn only_the_current_member_of_the_current_generation_commits() {
         Err(GroupError::UnknownMember),
         "not from outside"
     );
-    assert_eq!(world.fetch(GROUP)[0].1.offset.get(), 6);
+    assert_eq!(world.fetch(GROUP)[0].1.offset, 6);
 }
 
 #[test]
@@ -111,7 +109,7 @@ fn anybody_commits_to_a_group_without_members_when_it_claims_no_generation() {
     assert_eq!(member_of_old, Err(GroupError::UnknownMember));
     let illegal = GroupReply::Committed(Err(GroupError::IllegalGeneration));
     assert_eq!(world.answer_to(no_such_group), Some(illegal));
-    assert_eq!(world.fetch(GROUP)[0].1.offset.get(), 3);
+    assert_eq!(world.fetch(GROUP)[0].1.offset, 3);
 }
 
 #[test]
@@ -308,39 +306,4 @@ fn a_commit_on_its_way_survives_an_expiry_decided_before_it() {
 
     assert!(commands > 0);
     assert_eq!(world.fetch(GROUP), [(partition(1, 0), committed(4, ""))]);
-}
-
-#[test]
-fn a_group_is_deleted_only_without_members() {
-    let mut world = World::new();
-    let (ids, generation) = world.stable_group(1);
-    world.commit(&ids[0], generation, 5).unwrap();
-
-    let with_members = world.coordinator.delete(GROUP, &world.offsets);
-    world.leave(vec![leaving(&ids[0])]);
-    let command = world.coordinator.delete(GROUP, &world.offsets).unwrap();
-    world.append(command);
-    let again = world.coordinator.delete(GROUP, &world.offsets);
-
-    assert_eq!(with_members, Err(DeleteGroupError::NotEmpty));
-    assert_eq!(again, Err(DeleteGroupError::Unknown));
-    assert_eq!(world.state(), GroupState::Dead);
-    assert!(world.fetch(GROUP).is_empty());
-}
-
-#[test]
-fn a_member_that_joins_behind_a_deletion_is_in_a_group_without_offsets() {
-    let mut world = World::new();
-    world.commit("", -1, 5).unwrap();
-    let command = world.coordinator.delete(GROUP, &world.offsets).unwrap();
-    world.held = true;
-
-    world.append(command);
-    let ticket = world.join(static_join("a"));
-    world.deliver_all();
-    world.held = false;
-    world.advance(DELAY);
-
-    assert_eq!(world.joined(ticket).unwrap().generation, 1);
-    assert!(world.fetch(GROUP).is_empty());
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)] // so that clippy knows the helpers as tests
 mod commits;
+mod forgetting;
 mod joining;
 mod leaving;
 mod limits;

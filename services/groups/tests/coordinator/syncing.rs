@@ -405,7 +405,7 @@ fn a_cooperative_group_commits_with_the_old_generation_until_all_have_joined() {
     assert_eq!(while_assigning, Err(GroupError::RebalanceInProgress));
     assert_eq!(stale, Err(GroupError::IllegalGeneration));
     assert!(world.joined(third).is_ok());
-    assert_eq!(world.fetch(GROUP)[0].1.offset.get(), 8);
+    assert_eq!(world.fetch(GROUP)[0].1.offset, 8);
 }
 
 #[test]

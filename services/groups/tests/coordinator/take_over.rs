@@ -128,7 +128,7 @@ fn a_commit_that_was_not_durable_is_neither_answered_nor_kept() {
     world.take_over();
 
     assert!(world.is_waiting(ticket));
-    assert_eq!(world.fetch(GROUP)[0].1.offset.get(), 5);
+    assert_eq!(world.fetch(GROUP)[0].1.offset, 5);
 }
 
 #[test]

@@ -9,11 +9,11 @@ use esker_groups::{
     Ticket,
 };
 use esker_metadata_api::{
-    CommitOffsets, CommittedOffset, DescribedGroup, FetchOffsets, GroupError, GroupReply,
-    GroupRequest, GroupState, HeartbeatGroup, JoinGroup, JoinedGroup, LeaveGroup, LeavingMember,
-    OffsetPartition, SyncGroup, SyncedGroup,
+    CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, FetchOffsets, GroupError,
+    GroupReply, GroupRequest, GroupState, HeartbeatGroup, JoinGroup, JoinedGroup, LeaveGroup,
+    LeavingMember, OffsetPartition, SyncGroup, SyncedGroup, TopicName,
 };
-use esker_types::{MonotonicTime, Offset, PartitionIndex, Timestamp, TopicId, TopicPartition};
+use esker_types::{MonotonicTime, PartitionIndex, Timestamp, TopicId, TopicPartition};
 
 pub(crate) const GROUP: &str = "g";
 pub(crate) const SESSION: Duration = Duration::from_secs(10);
@@ -146,7 +146,9 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self) {
-        let effects = self.coordinator.tick(self.at(), &self.offsets);
+        let deleted = self.deleted.clone();
+        let name_of = |topic| (!deleted.contains(&topic)).then(|| topic_name(topic));
+        let effects = self.coordinator.tick(self.at(), &self.offsets, &name_of);
         self.take(effects);
     }
 
@@ -287,6 +289,33 @@ impl World {
         }
     }
 
+    pub(crate) fn delete(&mut self, groups: &[&str]) -> Vec<Result<(), GroupError>> {
+        let names = groups.iter().map(|name| (*name).to_owned()).collect();
+        let ticket = self.ask(GroupRequest::Delete(names));
+        match self.answer_to(ticket) {
+            Some(GroupReply::Deleted(outcomes)) => outcomes,
+            other => panic!("no answer to a Delete: {other:?}"),
+        }
+    }
+
+    pub(crate) fn delete_offsets(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let ticket = self.ask(GroupRequest::DeleteOffsets(DeleteOffsets {
+            group: group.to_owned(),
+            partitions: partitions
+                .iter()
+                .map(|at| (*at, topic_name(at.topic)))
+                .collect(),
+        }));
+        match self.answer_to(ticket) {
+            Some(GroupReply::OffsetsDeleted(outcome)) => outcome,
+            other => panic!("no answer to a DeleteOffsets: {other:?}"),
+        }
+    }
+
     pub(crate) fn describe(&mut self, group: &str) -> DescribedGroup {
         let ticket = self.ask(GroupRequest::Describe(vec![group.into()]));
         match self.answer_to(ticket) {
@@ -354,6 +383,23 @@ impl World {
     }
 }
 
+/// Topics are called `t` and the first byte of their id.
+pub(crate) fn topic_name(topic: TopicId) -> TopicName {
+    TopicName::new(&format!("t{}", topic.bytes()[0])).unwrap()
+}
+
+/// Metadata of a consumer that reads `topics`.
+pub(crate) fn subscription(topics: &[&str]) -> Bytes {
+    let mut bytes = vec![0, 3];
+    bytes.extend(u32::try_from(topics.len()).unwrap().to_be_bytes());
+    for topic in topics {
+        bytes.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
+        bytes.extend(topic.as_bytes());
+    }
+    bytes.extend([0xff; 4]);
+    Bytes::from(bytes)
+}
+
 /// A Join of protocol type `consumer`, protocol `range`, metadata `m`.
 pub(crate) fn join(member: &str) -> JoinGroup {
     JoinGroup {
@@ -410,7 +456,7 @@ pub(crate) fn partition(topic: u8, partition: u32) -> TopicPartition {
 
 pub(crate) fn committed(offset: u64, metadata: &str) -> CommittedOffset {
     CommittedOffset {
-        offset: Offset::new(offset).unwrap(),
+        offset: i64::try_from(offset).unwrap(),
         leader_epoch: -1,
         metadata: metadata.into(),
     }

@@ -80,7 +80,9 @@ fn table() -> Vec<(AppendError, i16, AppendErrorKind)> {
             Kind::Invalid,
         ),
         (
-            invalid(ValidateError::KeyMissing { record: 3 }),
+            invalid(ValidateError::KeyMissing {
+                records: vec![3, 5],
+            }),
             87,
             Kind::Invalid,
         ),
@@ -98,6 +100,11 @@ fn table() -> Vec<(AppendError, i16, AppendErrorKind)> {
         (refused(ProduceRefusal::ProducerFenced), 47, Kind::Fenced),
         (refused(ProduceRefusal::PredecessorVoid), 6, Kind::Refresh),
         (refused(ProduceRefusal::OffsetsExhausted), 44, Kind::Invalid),
+        (
+            refused(ProduceRefusal::UnexpectedEnd { end: Offset::ZERO }),
+            44,
+            Kind::Invalid,
+        ),
     ]
 }
 
@@ -163,10 +170,19 @@ fn success_carries_the_offsets_and_the_time_if_there_is_one() {
 
 #[test]
 fn a_record_without_a_key_is_pointed_at() {
-    let row = row(0, Err(invalid(ValidateError::KeyMissing { record: 3 })));
+    let row = row(
+        0,
+        Err(invalid(ValidateError::KeyMissing {
+            records: vec![3, 5],
+        })),
+    );
 
-    assert_eq!(row.record_errors.len(), 1);
-    assert_eq!(row.record_errors[0].batch_index, 3);
+    let told: Vec<i32> = row
+        .record_errors
+        .iter()
+        .map(|one| one.batch_index)
+        .collect();
+    assert_eq!(told, [3, 5]);
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ use esker_kafka::messages::produce_request::PartitionProduceData;
 use esker_kafka::messages::produce_response::PartitionProduceResponse;
 use esker_kafka::messages::{ProduceRequest, StrBytes, TransactionalId};
 use esker_kafka::{KafkaError, Reply, Response};
-use esker_metadata_api::{MetadataError, TopicTable};
+use esker_metadata_api::{BatchVerdict, MetadataError, ProduceRefusal, ReserveReply, TopicTable};
 use esker_record::{BatchBuilder, Compression, NewRecord};
-use esker_types::{ProducerEpoch, ProducerId, Timestamp};
+use esker_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
 
+use crate::sequencer::Scripted;
 use crate::world::{PARTITIONS, TestBatch, World, place, request, request_of, rows, topics, world};
 
 fn error(row: &PartitionProduceResponse) -> KafkaError {
@@ -208,6 +209,47 @@ async fn a_topic_with_log_append_time_stamps_the_batch_and_answers_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_with_a_codec_of_its_own_rewrites_batches_and_then_measures_them() {
+    let records: Vec<NewRecord> = (0..200)
+        .map(|_| record(Timestamp::NONE, Some(b"k")))
+        .collect();
+    let (small, large) = (
+        built(Compression::Gzip, &records),
+        built(Compression::None, &records),
+    );
+    let limit = (large.len() - 1).to_string();
+    let mut damaged = small.to_vec();
+    *damaged.last_mut().unwrap() ^= 0xff;
+    let crc = crc32c::crc32c(&damaged[21..]);
+    damaged[17..21].copy_from_slice(&crc.to_be_bytes());
+
+    let mut codes = Vec::new();
+    for (codec, batch) in [
+        ("producer", small.clone()),
+        ("gzip", small.clone()),
+        ("zstd", small.clone()),
+        ("uncompressed", small.clone()),
+        ("producer", Bytes::from(damaged.clone())),
+        ("lz4", Bytes::from(damaged)),
+    ] {
+        let world = configured(&[("compression.type", codec), ("max.message.bytes", &limit)]);
+        codes.push(error(&row(&world, to_first(batch)).await));
+    }
+
+    assert_eq!(
+        codes,
+        [
+            KafkaError::None,
+            KafkaError::None,
+            KafkaError::None,
+            KafkaError::MessageTooLarge,
+            KafkaError::None,
+            KafkaError::InvalidRecord,
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn transactions_are_refused_as_such() {
     let world = world();
     let transactional = BatchBuilder::new(Compression::None)
@@ -301,6 +343,7 @@ async fn an_append_of_another_front_goes_the_same_way() {
     let append = |partition: u32, number| AppendRequest {
         topic_partition: place(partition),
         batch: TestBatch::plain(number).bytes(),
+        expected_end: None,
     };
 
     let first = world.ingest.append(append(0, 1)).await.unwrap();
@@ -330,10 +373,51 @@ async fn an_append_without_a_sequencer_ends_by_its_own_timeout() {
     let append = AppendRequest {
         topic_partition: place(0),
         batch: TestBatch::plain(1).bytes(),
+        expected_end: None,
     };
 
     let error = world.ingest.append(append).await.unwrap_err();
 
     assert_eq!(error.kind(), AppendErrorKind::Refresh);
     assert!(world.env.clock.now().since_start() < Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_append_that_is_deferred_holds_nobody_up_and_its_refusal_is_told() {
+    let world = world();
+    let end = Offset::new(7).unwrap();
+    let conditional = AppendRequest {
+        topic_partition: place(0),
+        batch: TestBatch::plain(1).bytes(),
+        expected_end: Some(end),
+    };
+    let plain = AppendRequest {
+        expected_end: None,
+        batch: TestBatch::plain(2).bytes(),
+        ..conditional.clone()
+    };
+    let answer = |verdict| {
+        Scripted::Reply(ReserveReply {
+            verdicts: vec![verdict],
+        })
+    };
+    let refusal = ProduceRefusal::UnexpectedEnd { end: Offset::ZERO };
+    let refused = answer(BatchVerdict::Refused(refusal));
+    world.sequencer.script([answer(BatchVerdict::Deferred)]);
+
+    let waiting = world.ingest.admit(conditional).await.unwrap();
+    world.sleep(1).await;
+    let plain = world.ingest.append(plain).await.unwrap();
+    world.sequencer.script([refused]);
+    let waiting = waiting.outcome().await.unwrap_err();
+
+    assert_eq!(plain.base_offset, Offset::ZERO, "appended meanwhile");
+    assert!(matches!(waiting, AppendError::Refused(found) if found == refusal));
+    assert_eq!(waiting.kind(), AppendErrorKind::Invalid);
+    let asked = world.sequencer.requests();
+    let expected: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.batches[0].expected_end)
+        .collect();
+    assert_eq!(expected, [Some(end), None, Some(end)]);
 }

@@ -33,6 +33,46 @@ pub(super) const fn layout(api: Api) -> ApiShape {
         Api::DescribeTopicPartitions => {
             ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_TOPIC_PARTITIONS)
         }
+        Api::DeleteRecords => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &DELETE_RECORDS),
+        Api::OffsetForLeaderEpoch => {
+            ApiShape::new(4, limits::REQUEST_ELEMENTS_MAX, &OFFSET_FOR_LEADER_EPOCH)
+        }
+        Api::DescribeAcls => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_ACLS),
+        Api::AlterConfigs => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &ALTER_CONFIGS),
+        Api::DescribeLogDirs => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_LOG_DIRS),
+        Api::CreatePartitions => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &CREATE_PARTITIONS),
+        Api::DeleteGroups => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &DELETE_GROUPS),
+        Api::ElectLeaders => ApiShape::new(2, limits::REQUEST_ELEMENTS_MAX, &ELECT_LEADERS),
+        Api::IncrementalAlterConfigs => {
+            ApiShape::new(1, limits::REQUEST_ELEMENTS_MAX, &INCREMENTAL_ALTER_CONFIGS)
+        }
+        Api::AlterPartitionReassignments => ApiShape::new(
+            0,
+            limits::REQUEST_ELEMENTS_MAX,
+            &ALTER_PARTITION_REASSIGNMENTS,
+        ),
+        Api::ListPartitionReassignments => ApiShape::new(
+            0,
+            limits::REQUEST_ELEMENTS_MAX,
+            &LIST_PARTITION_REASSIGNMENTS,
+        ),
+        Api::OffsetDelete => ApiShape::new(i16::MAX, limits::REQUEST_ELEMENTS_MAX, &OFFSET_DELETE),
+        Api::DescribeClientQuotas => {
+            ApiShape::new(1, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_CLIENT_QUOTAS)
+        }
+        Api::DescribeUserScramCredentials => ApiShape::new(
+            0,
+            limits::REQUEST_ELEMENTS_MAX,
+            &DESCRIBE_USER_SCRAM_CREDENTIALS,
+        ),
+        Api::DescribeQuorum => ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_QUORUM),
+        Api::DescribeTransactions => {
+            ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_TRANSACTIONS)
+        }
+        Api::ListTransactions => ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &LIST_TRANSACTIONS),
+        Api::ListConfigResources => {
+            ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &LIST_CONFIG_RESOURCES)
+        }
     }
 }
 
@@ -547,4 +587,431 @@ const DESCRIBE_TOPIC_PARTITIONS: Shape = Shape {
         Field::new("ResponsePartitionLimit", Fixed(4), 0, 0),
         Field::new("Cursor", Struct(&DESCRIBE_TOPIC_PARTITIONS_CURSOR), 0, 0).nullable(0, 0),
     ],
+};
+
+const DELETE_RECORDS_DELETE_RECORDS_PARTITION: Shape = Shape {
+    memory_bytes: size_of::<messages::delete_records_request::DeleteRecordsPartition>(),
+    fields: &[
+        Field::new("PartitionIndex", Fixed(4), 0, 2),
+        Field::new("Offset", Fixed(8), 0, 2),
+    ],
+};
+
+const DELETE_RECORDS_DELETE_RECORDS_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::delete_records_request::DeleteRecordsTopic>(),
+    fields: &[
+        Field::new("Name", Text, 0, 2),
+        Field::new(
+            "Partitions",
+            List(&Struct(&DELETE_RECORDS_DELETE_RECORDS_PARTITION)),
+            0,
+            2,
+        ),
+    ],
+};
+
+const DELETE_RECORDS: Shape = Shape {
+    memory_bytes: size_of::<messages::delete_records_request::DeleteRecordsRequest>(),
+    fields: &[
+        Field::new(
+            "Topics",
+            List(&Struct(&DELETE_RECORDS_DELETE_RECORDS_TOPIC)),
+            0,
+            2,
+        ),
+        Field::new("TimeoutMs", Fixed(4), 0, 2),
+    ],
+};
+
+const OFFSET_FOR_LEADER_EPOCH_OFFSET_FOR_LEADER_PARTITION: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_for_leader_epoch_request::OffsetForLeaderPartition>(),
+    fields: &[
+        Field::new("Partition", Fixed(4), 2, 4),
+        Field::new("CurrentLeaderEpoch", Fixed(4), 2, 4),
+        Field::new("LeaderEpoch", Fixed(4), 2, 4),
+    ],
+};
+
+const OFFSET_FOR_LEADER_EPOCH_OFFSET_FOR_LEADER_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_for_leader_epoch_request::OffsetForLeaderTopic>(),
+    fields: &[
+        Field::new("Topic", Text, 2, 4),
+        Field::new(
+            "Partitions",
+            List(&Struct(
+                &OFFSET_FOR_LEADER_EPOCH_OFFSET_FOR_LEADER_PARTITION,
+            )),
+            2,
+            4,
+        ),
+    ],
+};
+
+const OFFSET_FOR_LEADER_EPOCH: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest>(
+    ),
+    fields: &[
+        Field::new("ReplicaId", Fixed(4), 3, 4),
+        Field::new(
+            "Topics",
+            List(&Struct(&OFFSET_FOR_LEADER_EPOCH_OFFSET_FOR_LEADER_TOPIC)),
+            2,
+            4,
+        ),
+    ],
+};
+
+const DESCRIBE_ACLS: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_acls_request::DescribeAclsRequest>(),
+    fields: &[
+        Field::new("ResourceTypeFilter", Fixed(1), 1, 3),
+        Field::new("ResourceNameFilter", Text, 1, 3).nullable(1, 3),
+        Field::new("PatternTypeFilter", Fixed(1), 1, 3),
+        Field::new("PrincipalFilter", Text, 1, 3).nullable(1, 3),
+        Field::new("HostFilter", Text, 1, 3).nullable(1, 3),
+        Field::new("Operation", Fixed(1), 1, 3),
+        Field::new("PermissionType", Fixed(1), 1, 3),
+    ],
+};
+
+const ALTER_CONFIGS_ALTERABLE_CONFIG: Shape = Shape {
+    memory_bytes: size_of::<messages::alter_configs_request::AlterableConfig>(),
+    fields: &[
+        Field::new("Name", Text, 0, 2),
+        Field::new("Value", Text, 0, 2).nullable(0, 2),
+    ],
+};
+
+const ALTER_CONFIGS_ALTER_CONFIGS_RESOURCE: Shape = Shape {
+    memory_bytes: size_of::<messages::alter_configs_request::AlterConfigsResource>(),
+    fields: &[
+        Field::new("ResourceType", Fixed(1), 0, 2),
+        Field::new("ResourceName", Text, 0, 2),
+        Field::new(
+            "Configs",
+            List(&Struct(&ALTER_CONFIGS_ALTERABLE_CONFIG)),
+            0,
+            2,
+        ),
+    ],
+};
+
+const ALTER_CONFIGS: Shape = Shape {
+    memory_bytes: size_of::<messages::alter_configs_request::AlterConfigsRequest>(),
+    fields: &[
+        Field::new(
+            "Resources",
+            List(&Struct(&ALTER_CONFIGS_ALTER_CONFIGS_RESOURCE)),
+            0,
+            2,
+        ),
+        Field::new("ValidateOnly", Fixed(1), 0, 2),
+    ],
+};
+
+const DESCRIBE_LOG_DIRS_DESCRIBABLE_LOG_DIR_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_log_dirs_request::DescribableLogDirTopic>(),
+    fields: &[
+        Field::new("Topic", Text, 1, 4),
+        Field::new("Partitions", List(&Fixed(4)), 1, 4),
+    ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_log_dirs_request::DescribeLogDirsRequest>(),
+    fields: &[Field::new(
+        "Topics",
+        List(&Struct(&DESCRIBE_LOG_DIRS_DESCRIBABLE_LOG_DIR_TOPIC)),
+        1,
+        4,
+    )
+    .nullable(1, 4)],
+};
+
+const CREATE_PARTITIONS_CREATE_PARTITIONS_ASSIGNMENT: Shape = Shape {
+    memory_bytes: size_of::<messages::create_partitions_request::CreatePartitionsAssignment>(),
+    fields: &[Field::new("BrokerIds", List(&Fixed(4)), 0, 3)],
+};
+
+const CREATE_PARTITIONS_CREATE_PARTITIONS_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::create_partitions_request::CreatePartitionsTopic>(),
+    fields: &[
+        Field::new("Name", Text, 0, 3),
+        Field::new("Count", Fixed(4), 0, 3),
+        Field::new(
+            "Assignments",
+            List(&Struct(&CREATE_PARTITIONS_CREATE_PARTITIONS_ASSIGNMENT)),
+            0,
+            3,
+        )
+        .nullable(0, 3),
+    ],
+};
+
+const CREATE_PARTITIONS: Shape = Shape {
+    memory_bytes: size_of::<messages::create_partitions_request::CreatePartitionsRequest>(),
+    fields: &[
+        Field::new(
+            "Topics",
+            List(&Struct(&CREATE_PARTITIONS_CREATE_PARTITIONS_TOPIC)),
+            0,
+            3,
+        ),
+        Field::new("TimeoutMs", Fixed(4), 0, 3),
+        Field::new("ValidateOnly", Fixed(1), 0, 3),
+    ],
+};
+
+const DELETE_GROUPS: Shape = Shape {
+    memory_bytes: size_of::<messages::delete_groups_request::DeleteGroupsRequest>(),
+    fields: &[Field::new("GroupsNames", List(&Text), 0, 2)],
+};
+
+const ELECT_LEADERS_TOPIC_PARTITIONS: Shape = Shape {
+    memory_bytes: size_of::<messages::elect_leaders_request::TopicPartitions>(),
+    fields: &[
+        Field::new("Topic", Text, 0, 2),
+        Field::new("Partitions", List(&Fixed(4)), 0, 2),
+    ],
+};
+
+const ELECT_LEADERS: Shape = Shape {
+    memory_bytes: size_of::<messages::elect_leaders_request::ElectLeadersRequest>(),
+    fields: &[
+        Field::new("ElectionType", Fixed(1), 1, 2),
+        Field::new(
+            "TopicPartitions",
+            List(&Struct(&ELECT_LEADERS_TOPIC_PARTITIONS)),
+            0,
+            2,
+        )
+        .nullable(0, 2),
+        Field::new("TimeoutMs", Fixed(4), 0, 2),
+    ],
+};
+
+const INCREMENTAL_ALTER_CONFIGS_ALTERABLE_CONFIG: Shape = Shape {
+    memory_bytes: size_of::<messages::incremental_alter_configs_request::AlterableConfig>(),
+    fields: &[
+        Field::new("Name", Text, 0, 1),
+        Field::new("ConfigOperation", Fixed(1), 0, 1),
+        Field::new("Value", Text, 0, 1).nullable(0, 1),
+    ],
+};
+
+const INCREMENTAL_ALTER_CONFIGS_ALTER_CONFIGS_RESOURCE: Shape = Shape {
+    memory_bytes: size_of::<messages::incremental_alter_configs_request::AlterConfigsResource>(),
+    fields: &[
+        Field::new("ResourceType", Fixed(1), 0, 1),
+        Field::new("ResourceName", Text, 0, 1),
+        Field::new(
+            "Configs",
+            List(&Struct(&INCREMENTAL_ALTER_CONFIGS_ALTERABLE_CONFIG)),
+            0,
+            1,
+        ),
+    ],
+};
+
+const INCREMENTAL_ALTER_CONFIGS: Shape = Shape {
+    memory_bytes: size_of::<
+        messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest,
+    >(),
+    fields: &[
+        Field::new(
+            "Resources",
+            List(&Struct(&INCREMENTAL_ALTER_CONFIGS_ALTER_CONFIGS_RESOURCE)),
+            0,
+            1,
+        ),
+        Field::new("ValidateOnly", Fixed(1), 0, 1),
+    ],
+};
+
+const ALTER_PARTITION_REASSIGNMENTS_REASSIGNABLE_PARTITION: Shape = Shape {
+    memory_bytes: size_of::<messages::alter_partition_reassignments_request::ReassignablePartition>(
+    ),
+    fields: &[
+        Field::new("PartitionIndex", Fixed(4), 0, 1),
+        Field::new("Replicas", List(&Fixed(4)), 0, 1).nullable(0, 1),
+    ],
+};
+
+const ALTER_PARTITION_REASSIGNMENTS_REASSIGNABLE_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::alter_partition_reassignments_request::ReassignableTopic>(),
+    fields: &[
+        Field::new("Name", Text, 0, 1),
+        Field::new(
+            "Partitions",
+            List(&Struct(
+                &ALTER_PARTITION_REASSIGNMENTS_REASSIGNABLE_PARTITION,
+            )),
+            0,
+            1,
+        ),
+    ],
+};
+
+const ALTER_PARTITION_REASSIGNMENTS: Shape = Shape {
+    memory_bytes: size_of::<
+        messages::alter_partition_reassignments_request::AlterPartitionReassignmentsRequest,
+    >(),
+    fields: &[
+        Field::new("TimeoutMs", Fixed(4), 0, 1),
+        Field::new("AllowReplicationFactorChange", Fixed(1), 1, 1),
+        Field::new(
+            "Topics",
+            List(&Struct(&ALTER_PARTITION_REASSIGNMENTS_REASSIGNABLE_TOPIC)),
+            0,
+            1,
+        ),
+    ],
+};
+
+const LIST_PARTITION_REASSIGNMENTS_LIST_PARTITION_REASSIGNMENTS_TOPICS: Shape = Shape {
+    memory_bytes: size_of::<
+        messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics,
+    >(),
+    fields: &[
+        Field::new("Name", Text, 0, 0),
+        Field::new("PartitionIndexes", List(&Fixed(4)), 0, 0),
+    ],
+};
+
+const LIST_PARTITION_REASSIGNMENTS: Shape = Shape {
+    memory_bytes: size_of::<
+        messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest,
+    >(),
+    fields: &[
+        Field::new("TimeoutMs", Fixed(4), 0, 0),
+        Field::new(
+            "Topics",
+            List(&Struct(
+                &LIST_PARTITION_REASSIGNMENTS_LIST_PARTITION_REASSIGNMENTS_TOPICS,
+            )),
+            0,
+            0,
+        )
+        .nullable(0, 0),
+    ],
+};
+
+const OFFSET_DELETE_OFFSET_DELETE_REQUEST_PARTITION: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_delete_request::OffsetDeleteRequestPartition>(),
+    fields: &[Field::new("PartitionIndex", Fixed(4), 0, 0)],
+};
+
+const OFFSET_DELETE_OFFSET_DELETE_REQUEST_TOPIC: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_delete_request::OffsetDeleteRequestTopic>(),
+    fields: &[
+        Field::new("Name", Text, 0, 0),
+        Field::new(
+            "Partitions",
+            List(&Struct(&OFFSET_DELETE_OFFSET_DELETE_REQUEST_PARTITION)),
+            0,
+            0,
+        ),
+    ],
+};
+
+const OFFSET_DELETE: Shape = Shape {
+    memory_bytes: size_of::<messages::offset_delete_request::OffsetDeleteRequest>(),
+    fields: &[
+        Field::new("GroupId", Text, 0, 0),
+        Field::new(
+            "Topics",
+            List(&Struct(&OFFSET_DELETE_OFFSET_DELETE_REQUEST_TOPIC)),
+            0,
+            0,
+        ),
+    ],
+};
+
+const DESCRIBE_CLIENT_QUOTAS_COMPONENT_DATA: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_client_quotas_request::ComponentData>(),
+    fields: &[
+        Field::new("EntityType", Text, 0, 1),
+        Field::new("MatchType", Fixed(1), 0, 1),
+        Field::new("Match", Text, 0, 1).nullable(0, 1),
+    ],
+};
+
+const DESCRIBE_CLIENT_QUOTAS: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_client_quotas_request::DescribeClientQuotasRequest>(
+    ),
+    fields: &[
+        Field::new(
+            "Components",
+            List(&Struct(&DESCRIBE_CLIENT_QUOTAS_COMPONENT_DATA)),
+            0,
+            1,
+        ),
+        Field::new("Strict", Fixed(1), 0, 1),
+    ],
+};
+
+const DESCRIBE_USER_SCRAM_CREDENTIALS_USER_NAME: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_user_scram_credentials_request::UserName>(),
+    fields: &[Field::new("Name", Text, 0, 0)],
+};
+
+const DESCRIBE_USER_SCRAM_CREDENTIALS: Shape = Shape {
+    memory_bytes: size_of::<
+        messages::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest,
+    >(),
+    fields: &[Field::new(
+        "Users",
+        List(&Struct(&DESCRIBE_USER_SCRAM_CREDENTIALS_USER_NAME)),
+        0,
+        0,
+    )
+    .nullable(0, 0)],
+};
+
+const DESCRIBE_QUORUM_PARTITION_DATA: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::PartitionData>(),
+    fields: &[Field::new("PartitionIndex", Fixed(4), 0, 2)],
+};
+
+const DESCRIBE_QUORUM_TOPIC_DATA: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::TopicData>(),
+    fields: &[
+        Field::new("TopicName", Text, 0, 2),
+        Field::new(
+            "Partitions",
+            List(&Struct(&DESCRIBE_QUORUM_PARTITION_DATA)),
+            0,
+            2,
+        ),
+    ],
+};
+
+const DESCRIBE_QUORUM: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_quorum_request::DescribeQuorumRequest>(),
+    fields: &[Field::new(
+        "Topics",
+        List(&Struct(&DESCRIBE_QUORUM_TOPIC_DATA)),
+        0,
+        2,
+    )],
+};
+
+const DESCRIBE_TRANSACTIONS: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_transactions_request::DescribeTransactionsRequest>(),
+    fields: &[Field::new("TransactionalIds", List(&Text), 0, 0)],
+};
+
+const LIST_TRANSACTIONS: Shape = Shape {
+    memory_bytes: size_of::<messages::list_transactions_request::ListTransactionsRequest>(),
+    fields: &[
+        Field::new("StateFilters", List(&Text), 0, 2),
+        Field::new("ProducerIdFilters", List(&Fixed(8)), 0, 2),
+        Field::new("DurationFilter", Fixed(8), 1, 2),
+        Field::new("TransactionalIdPattern", Text, 2, 2).nullable(2, 2),
+    ],
+};
+
+const LIST_CONFIG_RESOURCES: Shape = Shape {
+    memory_bytes: size_of::<messages::list_config_resources_request::ListConfigResourcesRequest>(),
+    fields: &[Field::new("ResourceTypes", List(&Fixed(1)), 1, 1)],
 };

@@ -123,14 +123,34 @@ fn wrong_lengths(length: &sample::Length, frame_bytes: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_cut_and_every_extra_byte_is_refused() {
+fn every_cut_is_refused_and_extra_bytes_are_not_looked_at() {
     for frame in corpus() {
         for end in 0..frame.len() {
             assert!(guard_frame(&frame[..end]).is_err());
         }
-        let longer = [&frame[..], &[0]].concat();
-        assert_eq!(guard_frame(&longer), Err(GuardError::Trailing { count: 1 }));
+        let longer = [&frame[..], &[0xff; 3]].concat();
+        assert_eq!(guard_frame(&longer), guard_frame(&frame));
+        let (_, _, request) = decode_frame(Bytes::from(longer)).unwrap();
+        assert_eq!(request, decode_frame(Bytes::from(frame)).unwrap().2);
     }
+}
+
+#[test]
+fn librdkafka_asks_for_all_topics_with_three_bytes_too_many() {
+    let frame = [
+        &[0, 3, 0, 13, 0, 0, 0, 3, 0, 7][..],
+        b"rdkafka",
+        &[0, 0, 0, 0, 0, 1, 0, 0],
+    ]
+    .concat();
+
+    let (guarded, _, request) = decode_frame(Bytes::from(frame)).unwrap();
+
+    assert_eq!((guarded.api, guarded.version), (Api::Metadata, 13));
+    let Request::Metadata(request) = request else {
+        panic!("{request:?}")
+    };
+    assert_eq!(request.topics, None);
 }
 
 #[test]

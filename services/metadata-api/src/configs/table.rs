@@ -5,6 +5,9 @@ use esker_types::limits::RECORD_BATCH_BYTES_MAX;
 use super::{ConfigDefinition, ConfigKind, ConfigRule, ConfigWords};
 
 pub(super) const CLEANUP_POLICY: &str = "cleanup.policy";
+pub(super) const COMPRESSION_GZIP_LEVEL: &str = "compression.gzip.level";
+pub(super) const COMPRESSION_TYPE: &str = "compression.type";
+pub(super) const COMPRESSION_ZSTD_LEVEL: &str = "compression.zstd.level";
 pub(super) const DELETE_RETENTION_MS: &str = "delete.retention.ms";
 pub(super) const MAX_COMPACTION_LAG_MS: &str = "max.compaction.lag.ms";
 pub(super) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -38,12 +41,13 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
                         each key; both may be given.",
     },
     ConfigDefinition {
-        name: "compression.gzip.level",
+        name: COMPRESSION_GZIP_LEVEL,
         kind: ConfigKind::Int,
         default: "-1",
         rule: ConfigRule::GzipLevel,
         broker_name: Some("compression.gzip.level"),
-        documentation: "Kept and shown: batches stay as their producer compressed them.",
+        documentation: "How hard gzip tries where compression.type rewrites batches; -1 for its \
+                        own default.",
     },
     ConfigDefinition {
         name: "compression.lz4.level",
@@ -51,10 +55,10 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
         default: "9",
         rule: ConfigRule::Between { min: 1, max: 17 },
         broker_name: Some("compression.lz4.level"),
-        documentation: "Kept and shown: batches stay as their producer compressed them.",
+        documentation: "Kept and shown: lz4 has one level here.",
     },
     ConfigDefinition {
-        name: "compression.type",
+        name: COMPRESSION_TYPE,
         kind: ConfigKind::String,
         default: "producer",
         rule: ConfigRule::OneOf(ConfigWords(&[
@@ -66,11 +70,11 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             "producer",
         ])),
         broker_name: Some("compression.type"),
-        documentation: "Kept and shown: batches stay as their producer compressed them, as with \
-                        producer.",
+        documentation: "The codec that batches are stored with; producer keeps that of the \
+                        producer, any other rewrites batches that come differently.",
     },
     ConfigDefinition {
-        name: "compression.zstd.level",
+        name: COMPRESSION_ZSTD_LEVEL,
         kind: ConfigKind::Int,
         default: "3",
         rule: ConfigRule::Between {
@@ -78,7 +82,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
             max: 22,
         },
         broker_name: Some("compression.zstd.level"),
-        documentation: "Kept and shown: batches stay as their producer compressed them.",
+        documentation: "How hard zstd tries where compression.type rewrites batches; above 12 \
+                        counts as 12.",
     },
     ConfigDefinition {
         name: DELETE_RETENTION_MS,

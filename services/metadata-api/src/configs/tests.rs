@@ -216,3 +216,16 @@ fn settings_of_a_topic_override_the_defaults_and_unreadable_ones_do_not() {
     );
     assert_eq!(topic_config("retention.ms").unwrap().set_by(&odd), None);
 }
+
+#[test]
+fn a_value_of_one_byte_too_many_is_refused() {
+    let list = topic_config("leader.replication.throttled.replicas").unwrap();
+    let fits = format!("1:{}", "2".repeat(CONFIG_VALUE_BYTES_MAX - 2));
+    let bytes = CONFIG_VALUE_BYTES_MAX + 1;
+
+    assert!(list.normalise(&fits).is_ok());
+    assert_eq!(
+        list.normalise(&format!("{fits}3")),
+        Err(ConfigError::TooLong { bytes })
+    );
+}

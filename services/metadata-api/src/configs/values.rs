@@ -25,6 +25,37 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// How batches are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressionType {
+    /// As their producer compressed them.
+    Producer,
+    /// Plain.
+    Uncompressed,
+    /// With gzip, at this level (-1: its own default).
+    Gzip(i32),
+    /// With snappy.
+    Snappy,
+    /// With lz4.
+    Lz4,
+    /// With zstd, at this level.
+    Zstd(i32),
+}
+
+/// `compression.type`, with the level that goes with it.
+#[must_use]
+pub fn compression_type(topic: &Topic) -> CompressionType {
+    let level = |name| i32::try_from(number(&topic.configs, name)).unwrap_or(-1);
+    match word(topic, table::COMPRESSION_TYPE) {
+        "uncompressed" => CompressionType::Uncompressed,
+        "gzip" => CompressionType::Gzip(level(table::COMPRESSION_GZIP_LEVEL)),
+        "snappy" => CompressionType::Snappy,
+        "lz4" => CompressionType::Lz4,
+        "zstd" => CompressionType::Zstd(level(table::COMPRESSION_ZSTD_LEVEL)),
+        _ => CompressionType::Producer,
+    }
+}
+
 /// `max.message.bytes`: bytes of one record batch, header included; more is refused.
 #[must_use]
 pub fn max_message_bytes(topic: &Topic) -> u32 {

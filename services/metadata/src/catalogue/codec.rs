@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use esker_metadata_api::{Topic, TopicName, TopicNameError, TopicRef};
+use esker_metadata_api::{Topic, TopicChange, TopicName, TopicNameError, TopicRef};
 use esker_types::{ByteReader, ShortBytes, TopicId};
 
 use super::{Catalogue, CatalogueCommand};
@@ -18,6 +18,8 @@ const CREATE_TOPIC: u8 = 1;
 const DELETE_TOPIC_NAMED: u8 = 2;
 const DELETE_TOPIC_ID: u8 = 3;
 const TAKE_PRODUCER_IDS: u8 = 4;
+const ADD_PARTITIONS: u8 = 5;
+const SET_CONFIGS: u8 = 6;
 /// Bytes of one part of a snapshot, about: parts end with a whole topic.
 const PART_BYTES: usize = 1024 * 1024;
 
@@ -81,30 +83,39 @@ fn put_topic(into: &mut BytesMut, topic: &Topic) {
     put_text(into, topic.name.as_str());
     into.put_u32(topic.partition_count.get());
     into.put_u16(topic.replication_factor);
-    into.put_u32(u32::try_from(topic.configs.len()).unwrap_or(u32::MAX));
-    for (key, value) in &topic.configs {
+    put_configs(into, &topic.configs);
+}
+
+fn put_configs(into: &mut BytesMut, configs: &BTreeMap<String, String>) {
+    into.put_u32(u32::try_from(configs.len()).unwrap_or(u32::MAX));
+    for (key, value) in configs {
         put_text(into, key);
         put_text(into, value);
     }
 }
 
-fn topic(reader: &mut ByteReader<'_>) -> Result<Topic, CatalogueDecodeError> {
-    let id = TopicId::from_bytes(reader.array()?);
-    let name = name(reader)?;
-    let partition_count = NonZeroU32::new(reader.u32()?);
-    let partition_count = partition_count.ok_or(CatalogueDecodeError::NoPartitions)?;
-    let replication_factor = reader.u16()?;
+fn configs(reader: &mut ByteReader<'_>) -> Result<BTreeMap<String, String>, CatalogueDecodeError> {
     let mut configs = BTreeMap::new();
     for _ in 0..reader.count_u32(8)? {
         let key = text(reader)?.to_owned();
         configs.insert(key, text(reader)?.to_owned());
     }
+    Ok(configs)
+}
+
+fn partition_count(reader: &mut ByteReader<'_>) -> Result<NonZeroU32, CatalogueDecodeError> {
+    NonZeroU32::new(reader.u32()?).ok_or(CatalogueDecodeError::NoPartitions)
+}
+
+fn topic(reader: &mut ByteReader<'_>) -> Result<Topic, CatalogueDecodeError> {
+    let id = TopicId::from_bytes(reader.array()?);
+    let name = name(reader)?;
     Ok(Topic {
         id,
         name,
-        partition_count,
-        replication_factor,
-        configs,
+        partition_count: partition_count(reader)?,
+        replication_factor: reader.u16()?,
+        configs: configs(reader)?,
     })
 }
 
@@ -119,6 +130,22 @@ fn check_version(reader: &mut ByteReader<'_>) -> Result<(), CatalogueDecodeError
     match reader.u8()? {
         VERSION => Ok(()),
         version => Err(CatalogueDecodeError::Version { version }),
+    }
+}
+
+fn put_change(into: &mut BytesMut, topic: TopicId, change: &TopicChange) {
+    match change {
+        TopicChange::PartitionCount(count) => {
+            into.put_u8(ADD_PARTITIONS);
+            into.put_slice(&topic.bytes());
+            into.put_u32(count.get());
+        }
+        TopicChange::Configs { expected, configs } => {
+            into.put_u8(SET_CONFIGS);
+            into.put_slice(&topic.bytes());
+            put_configs(into, expected);
+            put_configs(into, configs);
+        }
     }
 }
 
@@ -140,6 +167,7 @@ impl CatalogueCommand {
                 into.put_slice(&id.bytes());
             }
             Self::TakeProducerIds => into.put_u8(TAKE_PRODUCER_IDS),
+            Self::AlterTopic { topic, change } => put_change(&mut into, *topic, change),
         }
         into.freeze()
     }
@@ -154,6 +182,17 @@ impl CatalogueCommand {
                 Self::DeleteTopic(TopicRef::Id(TopicId::from_bytes(reader.array()?)))
             }
             TAKE_PRODUCER_IDS => Self::TakeProducerIds,
+            ADD_PARTITIONS => Self::AlterTopic {
+                topic: TopicId::from_bytes(reader.array()?),
+                change: TopicChange::PartitionCount(partition_count(&mut reader)?),
+            },
+            SET_CONFIGS => Self::AlterTopic {
+                topic: TopicId::from_bytes(reader.array()?),
+                change: TopicChange::Configs {
+                    expected: configs(&mut reader)?,
+                    configs: configs(&mut reader)?,
+                },
+            },
             code => return Err(CatalogueDecodeError::Unknown { code }),
         };
         end(&reader, command)
@@ -202,6 +241,17 @@ mod tests {
             CatalogueCommand::DeleteTopic(TopicRef::Name(TopicName::new("orders").unwrap())),
             CatalogueCommand::DeleteTopic(TopicRef::Id(TopicId::from_bytes([7; 16]))),
             CatalogueCommand::TakeProducerIds,
+            CatalogueCommand::AlterTopic {
+                topic: TopicId::from_bytes([7; 16]),
+                change: TopicChange::PartitionCount(NonZeroU32::new(9).unwrap()),
+            },
+            CatalogueCommand::AlterTopic {
+                topic: TopicId::from_bytes([7; 16]),
+                change: TopicChange::Configs {
+                    expected: BTreeMap::new(),
+                    configs: BTreeMap::from([("flush.ms".to_owned(), "1".to_owned())]),
+                },
+            },
         ]
     }
 

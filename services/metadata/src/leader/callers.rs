@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use esker_groups::Ticket;
 use esker_metadata_api::{
-    CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, SessionEnd, Topic,
+    AlterTopicError, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, SessionEnd,
+    Topic,
 };
 use esker_types::{ProducerId, SessionId};
 
@@ -14,6 +15,7 @@ use crate::request::{Answer, ReplyTo};
 
 type Created = Result<CreatedTopic, CreateTopicError>;
 type Deleted = Result<Arc<Topic>, DeleteTopicError>;
+type Altered = Result<Arc<Topic>, AlterTopicError>;
 
 /// Everyone who waits, bounded by what the cores and the request queue take in.
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ pub(super) struct Callers {
     /// Answers that must not come before the topic table shows what they say.
     created: Vec<(ReplyTo<Created>, Created)>,
     deleted: Vec<(ReplyTo<Deleted>, Deleted)>,
+    altered: Vec<(ReplyTo<Altered>, Altered)>,
     producer_ids: VecDeque<ReplyTo<Answer<ProducerId>>>,
     ids_next: i64,
     ids_end: i64,
@@ -70,6 +73,10 @@ impl Callers {
         self.deleted.push((reply, deleted));
     }
 
+    pub(super) fn hold_altered(&mut self, reply: ReplyTo<Altered>, altered: Altered) {
+        self.altered.push((reply, altered));
+    }
+
     /// The topic table is published: those who wait for it hear.
     pub(super) fn answer_topics(&mut self) {
         for (reply, created) in self.created.drain(..) {
@@ -77,6 +84,9 @@ impl Callers {
         }
         for (reply, deleted) in self.deleted.drain(..) {
             let _ = reply.send(deleted);
+        }
+        for (reply, altered) in self.altered.drain(..) {
+            let _ = reply.send(altered);
         }
     }
 

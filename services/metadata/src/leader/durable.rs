@@ -3,10 +3,11 @@
 use esker_groups::{GroupCommand, Ticket};
 use esker_journal::{JournalEvent, JournalState as _, RollNumber};
 use esker_metadata_api::{
-    CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, MetadataError, Registered, Topic,
+    AlterTopicError, CreateTopicError, CreatedTopic, DeleteRecordsError, DeleteTopicError,
+    GroupReply, MetadataError, Registered, Topic,
 };
 use esker_sequencer::LogCommand;
-use esker_types::{ProducerId, SessionId};
+use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
 use std::sync::Arc;
 
 use super::{Leader, LeaderEnd};
@@ -27,6 +28,11 @@ pub(super) enum Pending {
     },
     Created(ReplyTo<Result<CreatedTopic, CreateTopicError>>),
     Deleted(ReplyTo<Result<Arc<Topic>, DeleteTopicError>>),
+    Altered(ReplyTo<Result<Arc<Topic>, AlterTopicError>>),
+    LogStartMoved {
+        topic_partition: TopicPartition,
+        reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    },
     Group(Option<(Ticket, GroupReply)>),
 }
 
@@ -35,6 +41,7 @@ impl Leader {
         match event {
             JournalEvent::Durable { command, .. } => self.durable(&command),
             JournalEvent::RollBegun { roll, snapshot_due } => {
+                (self.roll, self.commands) = (roll.get(), 0);
                 if snapshot_due {
                     self.snapshot(roll);
                 }
@@ -61,6 +68,7 @@ impl Leader {
             "J2: every durable command was appended by this leader"
         );
         add_one(&self.parts.metrics.commands);
+        self.commands += 1;
         let outcome = match self.state.apply(command) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -83,14 +91,37 @@ impl Leader {
             .sequencer
             .command_applied(&self.state.log, command, now);
         self.sequencer_effects(effects);
-        let Pending::Registered {
-            session,
-            replaces,
-            reply,
-        } = pending
-        else {
-            return;
-        };
+        match pending {
+            Pending::Registered {
+                session,
+                replaces,
+                reply,
+            } => self.registered(session, replaces, reply),
+            Pending::LogStartMoved {
+                topic_partition,
+                reply,
+            } => self.log_start_moved(topic_partition, reply),
+            _ => {}
+        }
+    }
+
+    fn log_start_moved(
+        &self,
+        topic_partition: TopicPartition,
+        reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    ) {
+        // The topic may have been deleted in front of the command, which then did nothing.
+        let exists = self.state.catalogue.has(topic_partition);
+        let moved = exists.then(|| self.state.log.log_start(topic_partition));
+        let _ = reply.send(moved.ok_or(DeleteRecordsError::UnknownPartition));
+    }
+
+    fn registered(
+        &mut self,
+        session: SessionId,
+        replaces: Option<SessionId>,
+        reply: ReplyTo<Answer<Registered>>,
+    ) {
         tracing::info!(%session, epoch = %self.epoch, "session registered");
         let registered = Registered {
             session,
@@ -129,6 +160,12 @@ impl Leader {
                 }
                 if let Pending::Deleted(reply) = pending {
                     self.callers.hold_deleted(reply, deleted);
+                }
+            }
+            (CatalogueOutcome::Altered(altered), pending) => {
+                self.topics_changed |= altered.is_ok();
+                if let Pending::Altered(reply) = pending {
+                    self.callers.hold_altered(reply, altered);
                 }
             }
             (CatalogueOutcome::ProducerIds(first), _) => self.producer_ids_taken(first),

@@ -103,7 +103,10 @@ fn must_be_current(reply: &GroupReply) -> bool {
         | GroupError::IllegalGeneration
         | GroupError::InconsistentProtocol
         | GroupError::GroupFull
-        | GroupError::UnknownPartition => true,
+        | GroupError::UnknownPartition
+        | GroupError::NotEmpty
+        | GroupError::UnknownGroup
+        | GroupError::SubscribedToTopic => true,
         GroupError::InvalidGroup
         | GroupError::MemberIdRequired { .. }
         | GroupError::RebalanceInProgress
@@ -118,10 +121,13 @@ fn must_be_current(reply: &GroupReply) -> bool {
         GroupReply::Joined(outcome) => outcome.as_ref().err().is_some_and(is_final),
         GroupReply::Synced(outcome) => outcome.as_ref().err().is_some_and(is_final),
         GroupReply::Heartbeat(outcome) => outcome.as_ref().err().is_some_and(is_final),
-        GroupReply::Left(outcome) | GroupReply::Committed(outcome) => match outcome {
+        GroupReply::Left(outcome)
+        | GroupReply::Committed(outcome)
+        | GroupReply::OffsetsDeleted(outcome) => match outcome {
             Ok(rows) => any_final(rows),
             Err(error) => is_final(error),
         },
+        GroupReply::Deleted(rows) => any_final(rows),
         GroupReply::Offsets(_) | GroupReply::Described(_) | GroupReply::Listed(_) => true,
     }
 }

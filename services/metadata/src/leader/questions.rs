@@ -3,12 +3,14 @@
 //!
 //! One check serves all questions that came before it; the next one begins when it ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_journal::EpochCheckError;
 use esker_metadata_api::{
-    CreateTopic, CreateTopicError, CreatedTopic, GroupReply, IndexSlice, ListedOffset,
-    LogIndexError, OffsetQuery, ReserveError, ReserveReply, TopicTable,
+    AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, GroupReply, IndexSlice, Leadership, ListedOffset, LogIndexError,
+    OffsetQuery, ReserveError, ReserveReply, Topic, TopicTable,
 };
 use esker_sequencer::Barrier;
 use esker_types::{MonotonicTime, Offset, TopicPartition};
@@ -45,6 +47,19 @@ pub(super) enum Question {
         request: CreateTopic,
         reply: ReplyTo<Result<CreatedTopic, CreateTopicError>>,
     },
+    /// A change that is only checked, or that could not be made when it was asked for.
+    AlterTopic {
+        request: AlterTopic,
+        reply: ReplyTo<Result<Arc<Topic>, AlterTopicError>>,
+    },
+    /// The high watermark must cover every acknowledgement given before the question.
+    DeleteRecords {
+        topic_partition: TopicPartition,
+        before: DeleteBefore,
+        reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    },
+    LogBytes(ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>),
+    Leadership(ReplyTo<Answer<Leadership>>),
     Group {
         reply: ReplyTo<Answer<GroupReply>>,
         answer: GroupReply,
@@ -99,8 +114,14 @@ impl Leader {
         let barrier = match &question {
             Question::ListOffset {
                 topic_partition, ..
+            }
+            | Question::DeleteRecords {
+                topic_partition, ..
             } => Some(self.sequencer.barrier(*topic_partition)),
             Question::Topics(_)
+            | Question::AlterTopic { .. }
+            | Question::LogBytes(_)
+            | Question::Leadership(_)
             | Question::LookUp { .. }
             | Question::Reserve { .. }
             | Question::CreateTopic { .. }
@@ -171,8 +192,15 @@ impl Leader {
                 self.questions.undecided.push(asked);
                 continue;
             }
-            if let Question::ListOffset { reply, .. } = asked.question {
-                let _ = reply.send(Err(LogIndexError::NotDecided));
+            match asked.question {
+                Question::ListOffset { reply, .. } => {
+                    let _ = reply.send(Err(LogIndexError::NotDecided));
+                }
+                Question::DeleteRecords { reply, .. } => {
+                    let _ = reply.send(Err(DeleteRecordsError::NotDecided));
+                }
+                // No other waits for anything undecided.
+                _ => {}
             }
         }
     }
@@ -203,6 +231,22 @@ impl Leader {
                 let _ = reply.send(Ok(answer));
             }
             Question::CreateTopic { request, reply } => self.create_topic_checked(request, reply),
+            Question::AlterTopic { request, reply } => self.alter_topic_checked(request, reply),
+            Question::DeleteRecords {
+                topic_partition,
+                before,
+                reply,
+            } => self.delete_records_decided(topic_partition, before, reply),
+            Question::LogBytes(reply) => {
+                let _ = reply.send(Ok(self.sequencer.log_bytes(&self.state.log)));
+            }
+            Question::Leadership(reply) => {
+                let _ = reply.send(Ok(Leadership {
+                    epoch: self.epoch,
+                    roll: self.roll,
+                    commands: self.commands,
+                }));
+            }
             Question::Group { reply, answer } => {
                 let _ = reply.send(Ok(answer));
             }

@@ -51,6 +51,26 @@ impl Leader {
                 let command = CatalogueCommand::DeleteTopic(topic);
                 self.append(Command::Catalogue(command), Pending::Deleted(reply));
             }
+            Request::AlterTopic { request, reply } => self.alter_topic(request, reply),
+            Request::DeleteRecords {
+                topic_partition,
+                before,
+                reply,
+            } => self.delete_records(topic_partition, before, reply),
+            Request::LogBytes { reply } => {
+                if self.has_room_for_questions() {
+                    self.ask_current(Question::LogBytes(reply));
+                } else {
+                    self.refuse(reply, MetadataError::Overloaded);
+                }
+            }
+            Request::Leadership { reply } => {
+                if self.has_room_for_questions() {
+                    self.ask_current(Question::Leadership(reply));
+                } else {
+                    self.refuse(reply, MetadataError::Overloaded);
+                }
+            }
             Request::ProducerId { reply } => {
                 self.callers.wait_for_producer_id(reply);
                 if self.callers.wants_producer_ids() {

@@ -213,19 +213,29 @@ fn a_compacted_topic_takes_no_record_without_a_key() {
         keys_required: true,
         ..ProduceRules::default()
     };
-    let mut builder = BatchBuilder::new(Compression::Zstd);
-    for key in [Some("k"), None] {
-        let key = key.map(|text| Bytes::from_static(text.as_bytes()));
-        let record = crate::NewRecord {
-            key,
-            ..crate::NewRecord::default()
-        };
-        builder.push(&record).unwrap();
-    }
+    let batch = |keys: &[Option<&'static str>]| {
+        let mut builder = BatchBuilder::new(Compression::Zstd);
+        for key in keys {
+            let key = key.map(|text| Bytes::from_static(text.as_bytes()));
+            let record = crate::NewRecord {
+                key,
+                ..crate::NewRecord::default()
+            };
+            builder.push(&record).unwrap();
+        }
+        builder.build().unwrap()
+    };
+    let refused = |keys: &[Option<&'static str>]| match validate_produced(batch(keys), &keyed) {
+        Err(ValidateError::KeyMissing { records }) => records,
+        other => panic!("{other:?}"),
+    };
 
-    let refused = validate_produced(builder.build().unwrap(), &keyed).unwrap_err();
+    let some = refused(&[Some("k"), None, Some("k"), None]);
+    let many = refused(&vec![None; KEYLESS_RECORDS_TOLD_MAX + 1]);
 
-    assert!(matches!(refused, ValidateError::KeyMissing { record: 1 }));
+    assert_eq!(some, [1, 3]);
+    assert_eq!(many.len(), KEYLESS_RECORDS_TOLD_MAX);
+    assert!(validate_produced(batch(&[Some("k")]), &keyed).is_ok());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use esker_object::{
 };
 
 use super::*;
-use crate::{SEAWEED_KEYS, SeaweedServer};
+use crate::{STORE_KEYS, SeaweedServer};
 use fake_store::FakeStore;
 
 struct World {
@@ -28,8 +28,8 @@ async fn bucket_at(endpoint: String) -> S3Bucket {
         bucket: "tests".to_owned(),
         prefix: "pre/fix".to_owned(),
         endpoint: Some(endpoint),
-        access_key_id: Some(SEAWEED_KEYS.key_id.to_owned()),
-        secret_access_key: Some(SEAWEED_KEYS.secret.to_owned()),
+        access_key_id: Some(STORE_KEYS.key_id.to_owned()),
+        secret_access_key: Some(STORE_KEYS.secret.to_owned()),
         ..S3Config::default()
     };
     S3Bucket::open(config, Env::system()).await.unwrap()

@@ -1,0 +1,97 @@
+"""Esker under test, on a directory or on MinIO; everything below one scratch directory."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+
+from harness.kit import cached, end_group, esker_binary
+
+READY_SECONDS_MAX = 60
+BUCKET = "esker-compat"
+KEYS = ("compat-key", "compat-secret-key")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until_http(url, process, log):
+    end = time.monotonic() + READY_SECONDS_MAX
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"{url} is not ready: {log.read_text()[-2000:]}")
+
+
+@contextmanager
+def program_until(command, log, env=None):
+    """A program that lives as long as the block."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end_group(process)
+
+
+@contextmanager
+def program(command, log, ready, env=None):
+    """A server that is ready, and lives as long as the block."""
+    with program_until(command, log, env) as process:
+        until_http(ready, process, log)
+        yield process
+
+
+@contextmanager
+def directory_store(scratch):
+    yield ["--store", f"file://{scratch / 'bucket'}"]
+
+
+@contextmanager
+def minio_store(scratch):
+    binary = cached("bin/minio", "minio")
+    drive = scratch / "minio"
+    (drive / BUCKET).mkdir(parents=True)  # on one drive a bucket is a directory
+    address = f"127.0.0.1:{free_port()}"
+    command = [binary, "server", "--quiet", "--address", address]
+    command += ["--console-address", f"127.0.0.1:{free_port()}", drive]
+    env = {"MINIO_ROOT_USER": KEYS[0], "MINIO_ROOT_PASSWORD": KEYS[1], "MINIO_UPDATE": "off"}
+    ready = f"http://{address}/minio/health/ready"
+    with program(command, scratch / "minio.log", ready, env):
+        arguments = ["--store", f"s3://{BUCKET}/esker", "--s3-endpoint", f"http://{address}"]
+        arguments += ["--s3-region", "us-east-1", "--s3-access-key-id", KEYS[0]]
+        yield arguments + ["--s3-secret-access-key", KEYS[1]]
+
+
+STORES = {"directory": directory_store, "minio": minio_store}
+
+
+@contextmanager
+def esker(store, scratch, more=(), port=None):
+    """Yields the Kafka address of a fresh Esker on a fresh store; `port` where a client insists."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    kafka, http = f"127.0.0.1:{port or free_port()}", f"127.0.0.1:{free_port()}"
+    with STORES[store](scratch) as where:
+        command = [esker_binary(), "serve", *where, "--kafka-listen", kafka]
+        command += ["--http-listen", http, "--log-format", "text", "--log-level", "info"]
+        with program([*command, *more], scratch / "esker.log", f"http://{http}/readyz"):
+            yield kafka

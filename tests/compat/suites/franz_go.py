@@ -1,0 +1,89 @@
+"""franz-go's own tests of pkg/kgo, built unmodified by .ci/bootstrap."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from harness.kit import HERE, cached, run as run_program
+from harness.report import Row
+
+NAME = "franz-go"
+VERSION = "1.21.6"
+CLIENT = f"github.com/twmb/franz-go {VERSION} (Go)"
+ABOUT = (
+    "Its own tests of `pkg/kgo`, 50 000 records. A row for each test function that uses a broker"
+    " and its subtests; those that need none are counted in one row. The last rows are the group"
+    " tests in its chaos mode, which cuts connections every 0.5-1.5 s."
+)
+SHORT = False
+SECONDS_MAX = 1500
+# They would spin for ever without transactions: not run, reported as skipped.
+NOT_RUN = {"TestTxnEtl": "transactions come later"}
+ENDED = re.compile(r"^\s*--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
+BROKER = re.compile(r"\b(tmpTopic\w*|newTestClient|adm\(\)|getSeedBrokers|testChainETL)\b")
+
+
+def broker_tests():
+    """Names of the test functions whose source reaches for a broker."""
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", "github.com/twmb/franz-go"]
+    found = subprocess.run(
+        command, cwd=HERE / "franz-go", capture_output=True, text=True, check=True
+    )
+    names = set()
+    for path in (Path(found.stdout.strip()) / "pkg/kgo").glob("*_test.go"):
+        for body in re.split(r"\n(?=func )", path.read_text()):
+            name = re.match(r"func (Test\w+)\(", body)
+            if name and BROKER.search(body):
+                names.add(name[1])
+    return names
+
+
+def environment(context, **more):
+    base = {"KGO_SEEDS": context.bootstrap, "KGO_TEST_RF": "1", "KGO_TEST_RECORDS": "50000"}
+    return {**base, "KGO_LOG_LEVEL": "none", **more}
+
+
+def ended(ran):
+    """(name, status, seconds, what was printed before) of each test."""
+    said = []
+    for line in ran.out.splitlines():
+        match = ENDED.match(line)
+        if match:
+            yield match[2], match[1].lower(), float(match[3]), " ".join(said[-6:])
+            said = []
+        elif not line.startswith("=== "):
+            said.append(line.strip())
+
+
+def run(context):
+    binary = cached(f"bin/kgo-{VERSION}.test", "franz_go")
+    brokers, local = broker_tests(), []
+    for name, why in NOT_RUN.items():
+        yield Row(NAME, name, "skip", why)
+    command = [binary, "-test.v", "-test.count=1", f"-test.timeout={SECONDS_MAX}s"]
+    words = [*command, "-test.skip", "|".join(f"^{name}$" for name in NOT_RUN)]
+    ran = run_program(
+        words, SECONDS_MAX + 30, context.scratch / "kgo.log", env=environment(context)
+    )
+    for name, status, seconds, said in ended(ran):
+        if name.split("/")[0] in brokers:
+            yield Row(NAME, name, status, "" if status == "pass" else said, seconds)
+        elif "/" not in name:
+            local.append((name, status))
+    failed = [name for name, status in local if status == "fail"]
+    yield Row(
+        NAME, f"{len(local)} tests without a broker", "fail" if failed else "pass", " ".join(failed)
+    )
+    if not ran.out.rstrip().endswith(("PASS", "FAIL")):
+        yield Row(NAME, "(run)", "fail", ran.tail())
+    yield from chaos(context, command)
+
+
+def chaos(context, command):
+    words = [*command, "-test.run", "^TestGroupETL$"]
+    log = context.scratch / "kgo-chaos.log"
+    ran = run_program(words, 600, log, env=environment(context, KGO_TEST_CHAOS="1"))
+    for name, status, seconds, said in ended(ran):
+        yield Row(NAME, f"chaos: {name}", status, "" if status == "pass" else said, seconds)
+    if not ran.out.rstrip().endswith(("PASS", "FAIL")):
+        yield Row(NAME, "chaos: (run)", "fail", ran.tail())
