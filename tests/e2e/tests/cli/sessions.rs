@@ -1,7 +1,10 @@
 //! Sessions at a prompt, against Esker: tables, JSON, errors and exit codes as kept.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use esker_e2e::{StoreKind, TestStore, proved};
+use esker_env::Env;
 
 use crate::transcript::Transcript;
 
@@ -163,5 +166,36 @@ async fn errors_say_what_was_tried_what_happened_and_what_to_do() -> anyhow::Res
 
     at.is_as_kept("errors.txt")?;
     proved("17 mistakes: each is told with its exit code and what to do");
+    Ok(())
+}
+
+#[tokio::test]
+async fn following_waits_for_records_and_a_group_goes_on_where_it_stopped() -> anyhow::Result<()> {
+    let store = TestStore::start(StoreKind::Directory).await?;
+    let esker = store.esker().await?;
+    let produce = async |lines: &str| {
+        let mut at = Transcript::with(esker.kafka);
+        at.feed("produce news", lines).await
+    };
+    produce("one\ntwo\n").await?;
+    let mut following = Transcript::with(esker.kafka);
+    let mut group = Transcript::with(esker.kafka);
+
+    let follow = following.run("consume news --follow -n 4 --format %o=%v\\n");
+    let later = async {
+        Env::system().clock.sleep(Duration::from_millis(800)).await;
+        produce("three\nfour\nfive\n").await
+    };
+    let (followed, produced) = tokio::join!(follow, later);
+    produced?;
+    let first = group.run("consume news --group readers -n 2").await?.out();
+    let rest = group.run("consume news --group readers").await?.out();
+    let none = group.run("consume news --group readers").await?.out();
+
+    let followed = followed?.out();
+    ensure!(followed == "0=one\n1=two\n2=three\n3=four\n", "{followed}");
+    ensure!((first.as_str(), rest.as_str()) == ("one\ntwo\n", "three\nfour\nfive\n"));
+    ensure!(none.is_empty(), "{none}");
+    proved("consume --follow waits for records; a group goes on where it stopped");
     Ok(())
 }
