@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::batches::Batches;
-use crate::body::{Parameters, WholeBody, bad, parse_json};
+use crate::body::{Object, Parameters, WholeBody, bad, parse_json};
 use crate::front::Front;
 use crate::idempotency::AppendKey;
 use crate::intake::Intake;
@@ -31,8 +31,8 @@ pub(crate) const BATCHES: &str = "application/vnd.esker.batches";
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppendBody {
-    #[schema(min_items = 1, max_items = 10_000)]
-    records: Vec<RecordBody>,
+    #[schema(min_items = 1, max_items = 10_000, value_type = Vec<RecordBody>)]
+    records: Vec<Object<RecordBody>>,
 }
 
 /// Where a record stands.
@@ -247,13 +247,17 @@ fn json_records(target: &Target, body: AppendBody) -> Result<Vec<NewRecord>, Pro
         let detail = format!("at most {APPEND_RECORDS_MAX} records are taken at once");
         return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
-    let records = body.records.into_iter().enumerate().map(|(place, record)| {
-        let record = record.into_record(&target.topic, target.partition);
-        record.map_err(|problem| Problem {
-            detail: format!("records[{place}]: {}", problem.detail),
-            ..problem
-        })
-    });
+    let records = body
+        .records
+        .into_iter()
+        .enumerate()
+        .map(|(place, Object(record))| {
+            let record = record.into_record(&target.topic, target.partition);
+            record.map_err(|problem| Problem {
+                detail: format!("records[{place}]: {}", problem.detail),
+                ..problem
+            })
+        });
     records.collect()
 }
 

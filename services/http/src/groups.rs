@@ -14,7 +14,7 @@ use esker_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::{WholeBody, bad, parse_json};
+use crate::body::{Object, WholeBody, bad, parse_json};
 use crate::front::Front;
 use crate::limits::GROUP_OFFSETS_MAX;
 use crate::parts::ReadFrom;
@@ -75,8 +75,8 @@ pub(crate) struct OffsetList {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewOffsets {
-    #[schema(min_items = 1, max_items = 10_000)]
-    offsets: Vec<NewOffset>,
+    #[schema(min_items = 1, max_items = 10_000, value_type = Vec<NewOffset>)]
+    offsets: Vec<Object<NewOffset>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -324,7 +324,7 @@ pub(crate) async fn set(
         .map_err(unavailable)?;
     let mut seen = BTreeSet::new();
     let mut offsets = Vec::with_capacity(wanted.offsets.len());
-    for (number, wanted) in wanted.offsets.into_iter().enumerate() {
+    for (number, Object(wanted)) in wanted.offsets.into_iter().enumerate() {
         let at = |problem: Problem| Problem {
             detail: format!("offsets[{number}]: {}", problem.detail),
             ..problem

@@ -150,7 +150,7 @@ mod tests {
         assert_ne!(one.part(0), one.part(1));
         assert_ne!(one.part(0), one);
         // Part of the stored log: a change would make keys of older versions forgotten.
-        assert_eq!(one.producer_id().to_wire(), 0);
+        assert_eq!(one.producer_id().to_wire(), 6_795_486_390_389_913_612);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::append::Target;
-use crate::body::bad;
+use crate::body::{Object, bad};
 use crate::front::Front;
 use crate::intake::{Format, PendingReport, Report};
 use crate::limits::{CHUNK_BYTES_MAX, LINE_BYTES_MAX};
@@ -152,7 +152,7 @@ impl Lines {
     }
 
     fn parse(&self, line: &[u8]) -> Result<NewRecord, Problem> {
-        let parsed: Result<RecordBody, _> = serde_json::from_slice(line);
+        let parsed: Result<Object<RecordBody>, _> = serde_json::from_slice(line);
         // serde_json counts lines of its own: there is one.
         let parsed = parsed.map_err(|error| {
             let text = error.to_string();
@@ -161,7 +161,7 @@ impl Lines {
                 .map_or(&*text, |(what, _)| what);
             bad(format!("{what}, at column {}", error.column()))
         });
-        let record = parsed.and_then(|body| {
+        let record = parsed.and_then(|Object(body)| {
             let (topic, partition) = (&self.target.topic, self.target.partition);
             body.into_record(topic, partition)
         });

@@ -46,81 +46,49 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    fn parts(self) -> (StatusCode, &'static str) {
         match self {
-            Self::BadRequest => (
-                StatusCode::BAD_REQUEST,
-                "bad-request",
-                "Request cannot be understood",
-            ),
-            Self::UnknownTopic => (
-                StatusCode::NOT_FOUND,
-                "unknown-topic",
-                "No such topic or partition",
-            ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "Path does not take this method",
-            ),
-            Self::TopicExists => (StatusCode::CONFLICT, "topic-exists", "Topic exists"),
-            Self::OffsetOutOfRange => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "offset-out-of-range",
-                "Offset lies outside the log",
-            ),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
-            Self::Refused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "refused",
-                "Records are refused",
-            ),
-            Self::UnexpectedOffset => (
-                StatusCode::PRECONDITION_FAILED,
-                "unexpected-offset",
-                "Log ends at another offset",
-            ),
-            Self::KeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "Idempotency key was used for another append",
-            ),
-            Self::UnsupportedMedia => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Body is of a type that is not taken here",
-            ),
-            Self::Timeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                "request-timeout",
-                "Request did not come in time",
-            ),
-            Self::GroupActive => (
-                StatusCode::CONFLICT,
-                "group-active",
-                "Group has members at work",
-            ),
-            Self::Overloaded => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "overloaded",
-                "Too many requests at once",
-            ),
-            Self::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "Cannot be served now, nothing was done",
-            ),
-            Self::Unknown => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "outcome-unknown",
-                "Outcome is unknown",
-            ),
-            Self::Unreadable => (
-                StatusCode::BAD_GATEWAY,
-                "unreadable",
-                "Stored records cannot be read",
-            ),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::UnknownTopic => (StatusCode::NOT_FOUND, "unknown-topic"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::TopicExists => (StatusCode::CONFLICT, "topic-exists"),
+            Self::OffsetOutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, "offset-out-of-range"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Self::Refused => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+            Self::UnexpectedOffset => (StatusCode::PRECONDITION_FAILED, "unexpected-offset"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused"),
+            Self::UnsupportedMedia => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type")
+            }
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout"),
+            Self::GroupActive => (StatusCode::CONFLICT, "group-active"),
+            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Unknown => (StatusCode::GATEWAY_TIMEOUT, "outcome-unknown"),
+            Self::Unreadable => (StatusCode::BAD_GATEWAY, "unreadable"),
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Request cannot be understood",
+            Self::UnknownTopic => "No such topic or partition",
+            Self::NotFound => "No such path",
+            Self::MethodNotAllowed => "Path does not take this method",
+            Self::TopicExists => "Topic exists",
+            Self::OffsetOutOfRange => "Offset lies outside the log",
+            Self::TooLarge => "Too large",
+            Self::Refused => "Records are refused",
+            Self::UnexpectedOffset => "Log ends at another offset",
+            Self::KeyReused => "Idempotency key was used for another append",
+            Self::UnsupportedMedia => "Body is of a type that is not taken here",
+            Self::Timeout => "Request did not come in time",
+            Self::GroupActive => "Group has members at work",
+            Self::Overloaded => "Too many requests at once",
+            Self::Unavailable => "Cannot be served now, nothing was done",
+            Self::Unknown => "Outcome is unknown",
+            Self::Unreadable => "Stored records cannot be read",
         }
     }
 
@@ -197,10 +165,10 @@ impl Problem {
     }
 
     pub(crate) fn document(&self) -> Document {
-        let (status, name, title) = self.kind.parts();
+        let (status, name) = self.kind.parts();
         Document {
             r#type: format!("/problems/{name}"),
-            title,
+            title: self.kind.title(),
             status: status.as_u16(),
             detail: self.detail.clone(),
             line: self.line,

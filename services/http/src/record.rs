@@ -6,7 +6,7 @@ use esker_types::{PartitionIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::bad;
+use crate::body::{Object, bad};
 use crate::limits::RECORD_HEADERS_MAX;
 use crate::parts::{NewRecord, ReadRecord, RecordHeader};
 use crate::problem::{Problem, ProblemKind};
@@ -30,8 +30,8 @@ pub(crate) struct RecordBody {
     #[serde(default)]
     value: Option<Value>,
     #[serde(default)]
-    #[schema(max_items = 1024)]
-    headers: Vec<HeaderBody>,
+    #[schema(max_items = 1024, value_type = Vec<HeaderBody>)]
+    headers: Vec<Object<HeaderBody>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -73,7 +73,7 @@ impl RecordBody {
             return Err(bad("timestamp: below 0"));
         }
         let mut headers = Vec::with_capacity(self.headers.len());
-        for (place, header) in self.headers.into_iter().enumerate() {
+        for (place, Object(header)) in self.headers.into_iter().enumerate() {
             headers.push(RecordHeader {
                 value: bytes(header.value, &format!("headers[{place}].value"))?,
                 name: header.name,

@@ -519,6 +519,8 @@ async fn misused_bodies_are_told_and_append_nothing() {
         json!({"records": [{"value": "x", "timestamp": -5}]}),
         json!({"records": [{"headers": headers}]}),
         json!([]),
+        json!([[{"value": "x"}]]),
+        json!({"records": [[0]]}),
     ] {
         assert_problem(&world.append(&body).await, 400, "bad-request");
     }

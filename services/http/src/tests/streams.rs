@@ -63,7 +63,7 @@ async fn a_line_that_is_wrong_is_told_with_its_number_and_field() {
         ("{\"value\":\"a\"}\n{\"value\":", 2, "EOF"),
         ("\n\n{\"value\":{\"base64\":\"*\"}}", 3, "value"),
         ("{\"val\":1}", 1, "val"),
-        ("[1]", 1, "column"),
+        ("[1]", 1, "object"),
         ("{\"value\":\"\u{0}\"}", 1, "control character"),
         (
             "{\"headers\":[{\"name\":\"h\",\"value\":{\"base64\":\"?\"}}]}",
@@ -89,12 +89,15 @@ async fn a_line_that_is_wrong_is_told_with_its_number_and_field() {
 async fn what_goes_wrong_behind_the_first_chunk_is_the_last_line_and_ends_the_stream() {
     let world = World::new();
     let (mut sender, body) = piecewise();
+    let appends = &world.log.appends;
     let feed = async move {
         sender
             .send(Ok(Bytes::from("{\"value\":\"a\"}\n")))
             .await
             .unwrap();
-        tokio::task::yield_now().await;
+        while appends.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
         let _ = sender
             .send(Ok(Bytes::from("{\"value\":5}\n{\"value\":\"b\"}\n")))
             .await;

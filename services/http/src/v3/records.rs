@@ -24,7 +24,7 @@ use super::error::V3Error;
 use super::json_split::{JsonSplitter, compact};
 use super::resources::{cluster_id, no_cluster};
 use super::time;
-use crate::body::bad;
+use crate::body::{Object, bad};
 use crate::front::Front;
 use crate::intake::{Format, Intake, PendingReport, Report};
 use crate::limits::{LINE_BYTES_MAX, RECORD_HEADERS_MAX};
@@ -40,12 +40,14 @@ pub(crate) struct V3Record {
     #[schema(minimum = 0, maximum = 9999)]
     partition_id: Option<i32>,
     #[serde(default)]
-    #[schema(max_items = 1024)]
-    headers: Vec<V3Header>,
+    #[schema(max_items = 1024, value_type = Vec<V3Header>)]
+    headers: Vec<Object<V3Header>>,
     #[serde(default)]
-    key: Option<V3Data>,
+    #[schema(value_type = Option<V3Data>)]
+    key: Option<Object<V3Data>>,
     #[serde(default)]
-    value: Option<V3Data>,
+    #[schema(value_type = Option<V3Data>)]
+    value: Option<Object<V3Data>>,
     /// ISO 8601; without it now.
     #[serde(default)]
     timestamp: Option<String>,
@@ -163,7 +165,7 @@ impl V3Record {
             found.ok_or_else(|| unprocessable(format!("timestamp: {text:?} is not ISO 8601")))
         });
         let mut headers = Vec::with_capacity(self.headers.len());
-        for (place, header) in self.headers.into_iter().enumerate() {
+        for (place, Object(header)) in self.headers.into_iter().enumerate() {
             let field = format!("headers[{place}].value");
             let value = header.value.map(|value| base64(&value, &field));
             headers.push(RecordHeader {
@@ -171,8 +173,8 @@ impl V3Record {
                 value: value.transpose()?,
             });
         }
-        let encode = |data: Option<V3Data>, field| match data {
-            Some(data) => data.encode(field),
+        let encode = |data: Option<Object<V3Data>>, field| match data {
+            Some(Object(data)) => data.encode(field),
             None => Ok((None, None)),
         };
         let (key, key_size) = encode(self.key, "key")?;

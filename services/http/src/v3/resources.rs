@@ -18,13 +18,16 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::error::V3Error;
-use crate::body::{WholeBody, parse_json};
+use crate::body::{Object, WholeBody, parse_json};
 use crate::configs::{self, ConfigRow};
 use crate::front::Front;
 use crate::problem::{Problem, ProblemKind};
 use crate::topics::{create_problem, find, unavailable, valid_configs, valid_name};
 
 type Answer = Result<Response, V3Error>;
+
+/// A 16-bit signed number on Kafka's wire.
+const REPLICAS_MAX: u16 = i16::MAX.unsigned_abs();
 
 /// A topic to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -43,7 +46,8 @@ pub(crate) struct V3NewTopic {
     #[schema(minimum = 1, maximum = 32767, default = 1)]
     replication_factor: u16,
     #[serde(default)]
-    configs: Vec<V3NewConfig>,
+    #[schema(value_type = Vec<V3NewConfig>)]
+    configs: Vec<Object<V3NewConfig>>,
     #[serde(default)]
     validate_only: bool,
 }
@@ -280,14 +284,14 @@ pub(crate) async fn create_topic(
         V3Error::new(StatusCode::BAD_REQUEST, message)
     })?;
     let mut given = BTreeMap::new();
-    for config in wanted.configs {
+    for Object(config) in wanted.configs {
         if given.insert(config.name.clone(), config.value).is_some() {
             let message = format!("config {:?} is given twice", config.name);
             return Err(V3Error::new(StatusCode::BAD_REQUEST, message));
         }
     }
-    if wanted.replication_factor == 0 {
-        let message = "replication_factor must be at least 1";
+    if !(1..=REPLICAS_MAX).contains(&wanted.replication_factor) {
+        let message = format!("replication_factor must be 1 to {REPLICAS_MAX}");
         return Err(V3Error::new(StatusCode::BAD_REQUEST, message));
     }
     let request = CreateTopic {
