@@ -4,9 +4,12 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/esker/target
 export CARGO_TERM_COLOR ?= auto
 CARGO_BIN := $(CARGO_TARGET_DIR)/debug
+# One selection of packages gives one set of features: nothing is built twice.
+BENCH_OUT ?= tests/bench/results/latest.json
+E2E_TESTS := $(addprefix --test ,$(basename $(notdir $(wildcard tests/e2e/tests/*))))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build release test check fmt lint docs tidy unit e2e compat compat-short kill shaper fuzz clean-cache bootstrap
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -44,9 +47,9 @@ tidy: ## the rules of docs/STYLE.md that a machine can check
 unit: ## unit, property and in-process tests of every crate
 	cargo test --workspace --exclude esker-e2e --quiet
 
-e2e: ## black box: the binary against a directory and SeaweedFS, with Kafka's tools, sarama, kcat and curl
-	cargo build --quiet -p esker -p esker-testkit
-	cargo test -p esker-e2e -- --nocapture --test-threads=1
+e2e: ## black box: the binary against a directory, MinIO and SeaweedFS, with Kafka's tools, sarama, kcat and curl
+	cargo build --quiet --workspace --bins --tests
+	cargo test --workspace $(E2E_TESTS) -- --nocapture --test-threads=1
 
 compat: ## unmodified clients and their own test suites against a directory and MinIO; writes docs/compatibility.md (an hour; ARGS="--store minio kcat")
 	@.ci/bootstrap compat
@@ -54,12 +57,21 @@ compat: ## unmodified clients and their own test suites against a directory and 
 	@tests/compat/run.py $(ARGS)
 
 compat-short: ## the bounded part of compat that CI runs
-	cargo build --quiet -p esker
+	cargo build --quiet --workspace --bins --tests
 	@tests/compat/run.py --short $(ARGS)
 
 kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
-	cargo build --quiet -p esker -p esker-testkit
-	ESKER_KILL_ROUNDS=$${ROUNDS:-200} cargo test -p esker-e2e --test kill -- --nocapture
+	cargo build --quiet --workspace --bins --tests
+	ESKER_KILL_ROUNDS=$${ROUNDS:-200} cargo test --workspace --test kill -- --nocapture --test-threads=1
+
+bench: ## Esker beside Apache Kafka, some 40 minutes: docs/benchmarks.md; ARGS="--rounds 1" and others of --help
+	@.ci/bootstrap build minio jvm
+	cargo build --release -p esker -p esker-bench
+	ESKER_BIN=$(CARGO_TARGET_DIR)/release/esker $(CARGO_TARGET_DIR)/release/esker-bench run --out $(BENCH_OUT) $(ARGS)
+	$(CARGO_TARGET_DIR)/release/esker-bench report $(BENCH_OUT)
+
+bench-compare: ## ratios of the last `make bench` to the stored baseline
+	cargo run --release --quiet -p esker-bench -- compare tests/bench/results/baseline.json $(BENCH_OUT)
 
 shaper: ## run the S3 shaping and fault proxy; ARGS="--help" for its options
 	cargo run --quiet -p esker-testkit --bin esker-s3-shaper -- $(ARGS)

@@ -72,8 +72,8 @@ show "printf 'en|hello\\nfr|bonjour\\nde|hallo\\n' | esker produce $topic --key-
 printf 'en|hello\nfr|bonjour\nde|hallo\n' | client produce "$topic" --key-separator '|' --no-progress
 
 say "Consuming the last three"
-show "esker consume $topic --from -3 --exit --format '%o %k %v\\n' --bootstrap $kafka"
-client consume "$topic" --from -3 --exit --format 'offset %o  key %k  value %v\n' --no-progress
+show "esker consume $topic --from -3 --format '%o %k %v\\n' --bootstrap $kafka"
+client consume "$topic" --from -3 --format 'offset %o  key %k  value %v\n' --no-progress
 
 say "It works. Go on with any Kafka client on $kafka"
 cat <<TEXT

@@ -143,9 +143,9 @@ fn topic_entry(
 ) -> DescribeConfigsResourceResult {
     let own = definition.set_by(topic);
     let own_synonym = own.map(|value| synonym(definition.name, value, ConfigSource::Topic));
-    let broker_synonym = definition
-        .broker_name
-        .map(|name| synonym(name, definition.default, ConfigSource::Default));
+    let broker_name = definition.broker_name.filter(|name| !is_unset(name));
+    let broker_synonym =
+        broker_name.map(|name| synonym(name, definition.default, ConfigSource::Default));
     let source = own.map_or(ConfigSource::Default, |_| ConfigSource::Topic);
     let synonyms = own_synonym.into_iter().chain(broker_synonym);
     DescribeConfigsResourceResult::default()
@@ -155,6 +155,18 @@ fn topic_entry(
         .with_synonyms(synonyms.filter(|_| detail.synonyms).collect())
         .with_config_type(type_code(definition.kind))
         .with_documentation(documentation(definition.documentation, detail))
+}
+
+/// Settings of Kafka's brokers that are not set by default, so that they are no synonyms either:
+/// the topic's default comes from another one there (in hours), or from Kafka itself.
+fn is_unset(broker_name: &str) -> bool {
+    [
+        "log.flush.interval.ms",
+        "log.retention.ms",
+        "log.roll.jitter.ms",
+        "log.roll.ms",
+    ]
+    .contains(&broker_name)
 }
 
 fn broker_entry(config: &BrokerConfig, detail: Detail) -> DescribeConfigsResourceResult {

@@ -67,7 +67,8 @@ pub(crate) async fn answer(
             let pairs = asked.into_iter().zip(found);
             let one = |(asked, found): (Asked, Found)| match found {
                 Ok(topic) => described(front, &topic, operations),
-                Err(refusal) => refused(asked, version, &refusal),
+                Err(refusal) => refused(asked, version, &refusal)
+                    .with_topic_authorized_operations(operations.topic()),
             };
             pairs.map(one).collect()
         }

@@ -3,15 +3,20 @@
 //! Data goes to stdout, everything said to a person to stderr. Exit codes are those of
 //! [`exit::Exit`]. The environment is read through clap alone.
 
+mod bench;
+mod configs;
 mod consume;
-mod exit;
+pub(crate) mod exit;
 mod format;
 mod group;
 mod limits;
+mod offsets;
+pub(crate) mod paint;
 mod produce;
 mod progress;
+pub(crate) mod show;
 mod start;
-mod table;
+pub(crate) mod table;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -37,8 +42,29 @@ pub(crate) enum ClientCommand {
     Produce(produce::ProduceCommand),
     /// Write the records of a topic to stdout
     Consume(consume::ConsumeCommand),
-    /// List and describe consumer groups, set their offsets
+    /// List, describe and delete consumer groups
     Group(group::GroupCommand),
+    /// Look offsets up by place or time; show, set and forget those of groups
+    Offsets(offsets::OffsetsCommand),
+    /// Configs of topics and brokers, and the settings of this program
+    Config(configs::ConfigCommand),
+    /// Measure throughput and latency of a cluster
+    Bench(bench::BenchCommand),
+}
+
+impl ClientCommand {
+    fn plainness(&self) -> Plainness {
+        let common = match self {
+            Self::Topic(command) => &command.common,
+            Self::Produce(command) => &command.common,
+            Self::Consume(command) => &command.common,
+            Self::Group(command) => &command.common,
+            Self::Offsets(command) => &command.common,
+            Self::Config(command) => &command.common,
+            Self::Bench(command) => &command.common,
+        };
+        common.plainness
+    }
 }
 
 /// How structured output looks.
@@ -62,26 +88,29 @@ pub(crate) struct Common {
         value_name = "HOST:PORT",
         global = true
     )]
-    bootstrap: String,
+    pub(crate) bootstrap: String,
     /// How the output looks
     #[arg(short, long, value_enum, default_value_t, global = true)]
-    output: Output,
+    pub(crate) output: Output,
     #[command(flatten)]
-    plainness: Plainness,
+    pub(crate) plainness: Plainness,
 }
 
-/// Reasons not to draw a progress bar; both are conventions of the environment.
+/// Reasons not to colour and not to draw; two are conventions of the environment.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Plainness {
-    /// Draw no progress bar
+    /// No progress bar, even on a terminal
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// No colours and no progress bar, even on a terminal [env: NO_COLOR]
     #[arg(
-        long = "no-progress",
+        long,
         env = "NO_COLOR",
         hide_env = true,
-        value_parser = clap::builder::FalseyValueParser::new(),
+        value_parser = clap::builder::ValueParser::new(is_given),
         global = true
     )]
-    no_progress: bool,
+    no_color: bool,
     #[arg(
         long = "ci",
         env = "CI",
@@ -92,15 +121,25 @@ pub(crate) struct Plainness {
     ci: bool,
 }
 
+/// `NO_COLOR` counts whatever it says, unless it is empty; "false" is clap's own word for a flag
+/// that is not given.
+fn is_given(text: &str) -> Result<bool, std::convert::Infallible> {
+    Ok(!text.is_empty() && text != "false")
+}
+
 /// Runs a client command to its end; whatever went wrong has been said on stderr.
 pub(crate) async fn run(command: ClientCommand, env: Env) -> ExitCode {
+    let paint = paint::Paint::of_stderr(command.plainness());
     let outcome = match command {
         ClientCommand::Topic(command) => Box::pin(topic::run(command, env)).await,
         ClientCommand::Produce(command) => Box::pin(produce::run(command, env)).await,
         ClientCommand::Consume(command) => Box::pin(consume::run(command, env)).await,
         ClientCommand::Group(command) => Box::pin(group::run(command, env)).await,
+        ClientCommand::Offsets(command) => Box::pin(offsets::run(command, env)).await,
+        ClientCommand::Config(command) => Box::pin(configs::run(command, env)).await,
+        ClientCommand::Bench(command) => Box::pin(bench::run(command, env)).await,
     };
-    exit::report(outcome)
+    exit::report(outcome, paint)
 }
 
 /// A connected client and what every command needs beside it.

@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use esker_env::Clock;
 use esker_fetch::{Fetch, ReadError, ReadRequest};
+use esker_http::limits::ADMIT_WAIT_MAX;
 use esker_http::{
-    Appender, LogReader, NewRecord, Problem, ProblemKind, ReadFrom, ReadOutcome, ReadQuery,
-    ReadRecord, RecordPlace,
+    AppendRecords, Appender, BatchHead, LogReader, NewRecord, PendingAppend, PendingBatch, Problem,
+    ProblemKind, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordIterator, RecordPlace,
+    content_tag,
 };
 use esker_ingest::{AppendError, AppendErrorKind, AppendRequest, Ingest};
-use esker_metadata_api::{OffsetQuery, Topic};
+use esker_metadata_api::{OffsetQuery, ProduceRefusal, Topic};
 use esker_record::{
-    BatchBuilder, BuildError, Compression, ReadLimits, ValidateError, read_records,
+    BatchBuilder, BatchHeader, BuildError, Compression, RECORD_BATCH_HEADER_BYTES, ReadLimits,
+    ValidateError, read_records,
 };
-use esker_types::{Offset, PartitionIndex, TopicPartition};
+use esker_types::{Offset, PartitionIndex, ProducerEpoch, Timestamp, TopicPartition};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 
 /// Appends of the HTTP front.
 #[derive(Debug)]
@@ -29,17 +32,28 @@ pub(crate) struct HttpAppender {
     pub(crate) turn: AtomicU32,
 }
 
-/// One partition's share of an append: where its records stood in the request, and their batch.
+/// One partition's share of an append: where its records stood in the request.
+#[derive(Debug, Default)]
 struct Share {
     places: Vec<usize>,
-    builder: BatchBuilder,
+    records: Vec<NewRecord>,
 }
+
+/// What the share became once it was queued, or why it was not.
+type Queued = Result<esker_ingest::PendingAppend, Problem>;
 
 fn build_problem(error: BuildError) -> Problem {
     Problem::new(ProblemKind::TooLarge, error.to_string())
 }
 
-fn append_problem(partition: PartitionIndex, error: &AppendError) -> Problem {
+/// What the client did that a refusal may be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Plain,
+    WithKey,
+}
+
+fn append_problem(partition: PartitionIndex, manner: Manner, error: &AppendError) -> Problem {
     let kind = match error.kind() {
         AppendErrorKind::Retry | AppendErrorKind::Refresh | AppendErrorKind::Closed => {
             ProblemKind::Unavailable
@@ -54,6 +68,10 @@ fn append_problem(partition: PartitionIndex, error: &AppendError) -> Problem {
         AppendError::Invalid(cause) if matches!(**cause, ValidateError::TooLarge { .. }) => {
             ProblemKind::TooLarge
         }
+        AppendError::Refused(ProduceRefusal::UnexpectedEnd { .. }) => ProblemKind::UnexpectedOffset,
+        AppendError::Refused(ProduceRefusal::OutOfOrderSequence) if manner == Manner::WithKey => {
+            ProblemKind::KeyReused
+        }
         _ => kind,
     };
     let mut detail = format!("partition {}: {error}", partition.get());
@@ -62,85 +80,188 @@ fn append_problem(partition: PartitionIndex, error: &AppendError) -> Problem {
         detail.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    Problem::new(kind, detail)
+    let mut problem = Problem::new(kind, detail);
+    if let AppendError::Refused(ProduceRefusal::UnexpectedEnd { end }) = error {
+        problem.end_offset = Some(end.get());
+    }
+    problem
 }
 
 impl HttpAppender {
-    fn choose(&self, topic: &Topic, turn: u32, record: &NewRecord) -> PartitionIndex {
+    fn choose(topic: &Topic, turn: u32, record: &NewRecord) -> PartitionIndex {
         let count = topic.partition_count.get();
         let by_key = || esker_record::partition_for_key(record.key.as_ref()?, count);
         let by_turn = || PartitionIndex::new(turn % count).unwrap_or_default();
         record.partition.or_else(by_key).unwrap_or_else(by_turn)
     }
 
-    fn shares(
-        &self,
-        topic: &Topic,
-        records: Vec<NewRecord>,
-    ) -> Result<BTreeMap<PartitionIndex, Share>, Problem> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let now = self.clock.wall();
+    fn shares(&self, request: &mut AppendRecords) -> BTreeMap<PartitionIndex, Share> {
+        // With an idempotency key a repeat must go where the first went.
+        let turn = match &request.key {
+            Some(key) => key.turn(),
+            None => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
         let mut shares: BTreeMap<PartitionIndex, Share> = BTreeMap::new();
+        let records = std::mem::take(&mut request.records);
         for (place, record) in records.into_iter().enumerate() {
-            let partition = self.choose(topic, turn, &record);
-            let share = shares.entry(partition).or_insert_with(|| Share {
-                places: Vec::new(),
-                builder: BatchBuilder::new(Compression::None),
-            });
+            let partition = Self::choose(&request.topic, turn, &record);
+            let share = shares.entry(partition).or_default();
+            share.places.push(place);
+            share.records.push(record);
+        }
+        shares
+    }
+
+    /// The share as a record batch, and the time of each record.
+    fn build(
+        &self,
+        request: &AppendRecords,
+        records: Vec<NewRecord>,
+    ) -> Result<(Bytes, Vec<Timestamp>), Problem> {
+        let now = self.clock.wall();
+        let mut builder = BatchBuilder::new(Compression::None);
+        if let Some(key) = &request.key {
+            let tag = content_tag(records.iter());
+            builder = builder.producer(key.producer_id(), ProducerEpoch::default(), tag);
+        }
+        let mut times = Vec::with_capacity(records.len());
+        for record in records {
             let headers = record.headers.into_iter();
+            let timestamp = record.timestamp.unwrap_or(now);
+            times.push(timestamp);
             let built = esker_record::NewRecord {
-                timestamp: record.timestamp.unwrap_or(now),
+                timestamp,
                 key: record.key,
                 value: record.value,
                 headers: headers
                     .map(|header| (Bytes::from(header.name), header.value))
                     .collect(),
             };
-            share.builder.push(&built).map_err(build_problem)?;
-            share.places.push(place);
+            builder.push(&built).map_err(build_problem)?;
         }
-        Ok(shares)
+        Ok((builder.build().map_err(build_problem)?, times))
     }
 
-    async fn append_all(
-        &self,
-        topic: Arc<Topic>,
-        records: Vec<NewRecord>,
-    ) -> Result<Vec<RecordPlace>, Problem> {
-        let count = records.len();
-        let shares = self.shares(&topic, records)?;
-        let mut appends = Vec::with_capacity(shares.len());
-        for (partition, share) in shares {
-            let batch = share.builder.build().map_err(build_problem)?;
-            let topic_partition = topic.at(partition);
-            let request = AppendRequest {
-                topic_partition,
-                batch,
-            };
-            let append = self.ingest.append(request);
-            appends.push(append.map(move |appended| (partition, share.places, appended)));
+    async fn queue(&self, manner: Manner, request: AppendRequest) -> Queued {
+        let partition = request.topic_partition.partition;
+        let admitting = self.ingest.admit(request);
+        let admitted = esker_env::timeout(&*self.clock, ADMIT_WAIT_MAX, admitting).await;
+        match admitted {
+            Ok(admitted) => admitted.map_err(|error| append_problem(partition, manner, &error)),
+            Err(_) => Err(Problem::new(
+                ProblemKind::Overloaded,
+                "there is no room for more appends; come back a little later",
+            )),
         }
-        let mut places = vec![None; count];
-        for (partition, at, appended) in futures::future::join_all(appends).await {
-            let appended = appended.map_err(|error| append_problem(partition, &error))?;
-            for (place, later) in at.into_iter().zip(0_u32..) {
-                let offset = appended.base_offset.after(later).unwrap_or_default();
-                if let Some(slot) = places.get_mut(place) {
-                    *slot = Some(RecordPlace { partition, offset });
+    }
+
+    async fn append_all(&self, mut request: AppendRecords) -> Result<PendingAppend, Problem> {
+        let manner = match request.key {
+            Some(_) => Manner::WithKey,
+            None => Manner::Plain,
+        };
+        let count = request.records.len();
+        // All are built before any is queued: what cannot be built appends nothing.
+        let mut built = Vec::new();
+        for (partition, share) in self.shares(&mut request) {
+            let (batch, times) = self.build(&request, share.records)?;
+            built.push((partition, share.places, times, batch));
+        }
+        let mut queued = Vec::with_capacity(built.len());
+        for (partition, places, times, batch) in built {
+            let append = AppendRequest {
+                topic_partition: request.topic.at(partition),
+                batch,
+                expected_end: request.expected_end,
+            };
+            let pending = self.queue(manner, append).await;
+            queued.push(outcome(partition, manner, places, times, pending));
+        }
+        Ok(async move {
+            let missing = || Problem::new(ProblemKind::Unknown, "the record has no outcome");
+            let mut outcomes: Vec<_> = (0..count).map(|_| Err(missing())).collect();
+            for (place, outcome) in join_all(queued).await.into_iter().flatten() {
+                if let Some(slot) = outcomes.get_mut(place) {
+                    *slot = outcome;
                 }
             }
+            outcomes
         }
-        Ok(places.into_iter().flatten().collect())
+        .boxed())
     }
 }
 
+/// Waits for a share, and tells each of its records where it stands.
+async fn outcome(
+    partition: PartitionIndex,
+    manner: Manner,
+    places: Vec<usize>,
+    times: Vec<Timestamp>,
+    queued: Queued,
+) -> Vec<(usize, Result<RecordPlace, Problem>)> {
+    let appended = match queued {
+        Ok(pending) => pending
+            .outcome()
+            .await
+            .map_err(|error| append_problem(partition, manner, &error)),
+        Err(problem) => Err(problem),
+    };
+    let records = places.into_iter().zip(times).zip(0_u32..);
+    let record = |((place, time), later)| {
+        let outcome = appended.clone().map(|appended| RecordPlace {
+            partition,
+            offset: appended.base_offset.after(later).unwrap_or_default(),
+            timestamp: appended.log_append_time.unwrap_or(time),
+        });
+        (place, outcome)
+    };
+    records.map(record).collect()
+}
+
 impl Appender for HttpAppender {
-    fn append(
+    fn append(&self, records: AppendRecords) -> BoxFuture<'_, Result<PendingAppend, Problem>> {
+        self.append_all(records).boxed()
+    }
+
+    fn append_batch(
         &self,
-        topic: Arc<Topic>,
-        records: Vec<NewRecord>,
-    ) -> BoxFuture<'_, Result<Vec<RecordPlace>, Problem>> {
-        self.append_all(topic, records).boxed()
+        topic_partition: TopicPartition,
+        batch: Bytes,
+    ) -> BoxFuture<'_, Result<PendingBatch, Problem>> {
+        let partition = topic_partition.partition;
+        async move {
+            let header = BatchHeader::parse(&batch);
+            let time = header.map_or(Timestamp::NONE, |header| header.max_timestamp());
+            let append = AppendRequest {
+                topic_partition,
+                batch,
+                expected_end: None,
+            };
+            let queued = self.queue(Manner::Plain, append).await?;
+            let waiting = outcome(partition, Manner::Plain, vec![0], vec![time], Ok(queued));
+            let missing = || Problem::new(ProblemKind::Unknown, "the batch has no outcome");
+            let first = waiting.map(move |mut records| match records.pop() {
+                Some((_, outcome)) => outcome,
+                None => Err(missing()),
+            });
+            Ok(first.boxed())
+        }
+        .boxed()
+    }
+
+    fn batch_head(&self, bytes: &[u8]) -> Result<Option<BatchHead>, Problem> {
+        if bytes.len() < RECORD_BATCH_HEADER_BYTES {
+            return Ok(None);
+        }
+        let header = BatchHeader::parse(bytes);
+        let header = header.map_err(|error| {
+            let detail = format!("no record batch of magic 2 begins here: {error}");
+            Problem::new(ProblemKind::BadRequest, detail)
+        })?;
+        Ok(Some(BatchHead {
+            batch_bytes: header.batch_bytes(),
+            record_count: header.record_count(),
+        }))
     }
 }
 
@@ -173,9 +294,8 @@ impl HttpReader {
         Ok(found.map_err(read_problem)?.map(|found| found.offset))
     }
 
-    async fn begin(&self, query: &ReadQuery) -> Result<Offset, Problem> {
-        let at = query.topic_partition;
-        match query.from {
+    async fn begin(&self, at: TopicPartition, from: ReadFrom) -> Result<Offset, Problem> {
+        match from {
             ReadFrom::Offset(offset) => Ok(offset),
             ReadFrom::Earliest => self.end_of(at, OffsetQuery::Earliest).await,
             ReadFrom::Timestamp(timestamp) => {
@@ -203,68 +323,63 @@ impl HttpReader {
     }
 
     async fn read_from(&self, query: ReadQuery) -> Result<ReadOutcome, Problem> {
-        let begin = self.begin(&query).await?;
+        let begin = self.begin(query.topic_partition, query.from).await?;
         let request = ReadRequest {
             topic_partition: query.topic_partition,
             offset: begin,
             bytes_max: query.bytes_max,
-            records_max: Some(query.records_max),
+            records_max: query.records_max,
             wait: query.wait,
         };
         let reply = self.fetch.read(request).await.map_err(read_problem)?;
-        let records_max = usize::try_from(query.records_max).unwrap_or(usize::MAX);
-        let mut outcome = ReadOutcome {
-            records: Vec::new(),
+        Ok(ReadOutcome {
+            begin,
+            batches: reply.batches,
             next_offset: reply.next_offset,
             high_watermark: reply.high_watermark,
             log_start: reply.log_start,
-        };
-        for batch in &reply.batches {
-            if !read_batch(batch, begin, records_max, &mut outcome)? {
-                break;
-            }
-        }
-        Ok(outcome)
+        })
     }
 }
 
-/// Adds the batch's records; false when there are enough.
-fn read_batch(
-    batch: &Bytes,
-    begin: Offset,
-    records_max: usize,
-    outcome: &mut ReadOutcome,
-) -> Result<bool, Problem> {
-    let unreadable =
-        |error: esker_record::RecordError| Problem::new(ProblemKind::Unreadable, error.to_string());
-    let records = read_records(batch, &ReadLimits::default()).map_err(unreadable)?;
-    if records.header().is_control() {
-        return Ok(true);
-    }
-    for record in records {
-        let record = record.map_err(unreadable)?;
-        let Some(offset) = Offset::from_wire(record.offset).filter(|offset| *offset >= begin)
-        else {
-            continue;
-        };
-        if outcome.records.len() >= records_max {
-            outcome.next_offset = offset;
-            return Ok(false);
-        }
-        outcome.records.push(ReadRecord {
-            offset,
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-        });
-    }
-    Ok(true)
+fn unreadable(error: esker_record::RecordError) -> Problem {
+    Problem::new(ProblemKind::Unreadable, error.to_string())
+}
+
+/// A record as it is read; `None` for one whose offset cannot be.
+fn read_record(record: esker_record::Record) -> Option<ReadRecord> {
+    Some(ReadRecord {
+        offset: Offset::from_wire(record.offset)?,
+        timestamp: record.timestamp,
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    })
 }
 
 impl LogReader for HttpReader {
     fn read(&self, query: ReadQuery) -> BoxFuture<'_, Result<ReadOutcome, Problem>> {
         self.read_from(query).boxed()
+    }
+
+    fn records(&self, batch: &Bytes) -> Result<RecordIterator, Problem> {
+        let records = read_records(batch, &ReadLimits::default()).map_err(unreadable)?;
+        if records.header().is_control() {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let records = records.filter_map(|record| match record {
+            Ok(record) => read_record(record).map(Ok),
+            Err(error) => Some(Err(unreadable(error))),
+        });
+        Ok(Box::new(records))
+    }
+
+    fn locate(
+        &self,
+        topic_partition: TopicPartition,
+        from: ReadFrom,
+    ) -> BoxFuture<'_, Result<Offset, Problem>> {
+        self.begin(topic_partition, from).boxed()
     }
 
     fn bounds(
@@ -287,11 +402,32 @@ mod tests {
         };
         let large = AppendError::Invalid(Arc::new(cause));
 
-        let problem = append_problem(PartitionIndex::default(), &large);
-        let other = append_problem(PartitionIndex::default(), &AppendError::Transactional);
+        let problem = append_problem(PartitionIndex::default(), Manner::Plain, &large);
+        let other = append_problem(
+            PartitionIndex::default(),
+            Manner::Plain,
+            &AppendError::Transactional,
+        );
 
         assert_eq!(problem.kind, ProblemKind::TooLarge);
         assert!(problem.detail.contains("at most 8"), "{}", problem.detail);
         assert_eq!(other.kind, ProblemKind::Refused);
+    }
+
+    #[test]
+    fn what_a_condition_and_a_key_ask_for_is_told_as_such() {
+        let end = Offset::new(7).unwrap();
+        let other_end = AppendError::Refused(ProduceRefusal::UnexpectedEnd { end });
+        let out_of_order = AppendError::Refused(ProduceRefusal::OutOfOrderSequence);
+        let told = |manner, error| append_problem(PartitionIndex::default(), manner, error);
+
+        let condition = told(Manner::Plain, &other_end);
+        let key = told(Manner::WithKey, &out_of_order);
+        let sequence = told(Manner::Plain, &out_of_order);
+
+        assert_eq!(condition.kind, ProblemKind::UnexpectedOffset);
+        assert_eq!(condition.end_offset, Some(7));
+        assert_eq!(key.kind, ProblemKind::KeyReused);
+        assert_eq!(sequence.kind, ProblemKind::Refused);
     }
 }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod doctor;
 mod http_log;
 mod kafka_service;
 mod leader_probe;

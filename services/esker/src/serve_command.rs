@@ -1,17 +1,24 @@
-//! The command line: `esker serve` with its settings as flags, `esker config`, the client commands.
+//! The command line: `esker serve` with its settings as flags, `config show` and `doctor` with the
+//! same ones, completion, the client commands.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, Subcommand as _};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
+use clap_complete::Shell;
 use esker_env::Env;
 
-use crate::cli::{self, ClientCommand};
+use crate::cli::exit::report;
+use crate::cli::paint::Paint;
+use crate::cli::{self, ClientCommand, Output};
 use crate::config::{Layers, SETTINGS, ServeConfig, describe, read_file};
+use crate::doctor::{self, DoctorArguments, Patient};
 use crate::{serve, telemetry};
 
 const CONFIG: &str = "config";
+const SHELL: &str = "shell";
 /// Wrong use of the command line or of a setting.
 const USAGE: u8 = 2;
 
@@ -38,16 +45,29 @@ fn settings_of(command: Command) -> Command {
 
 fn command() -> Command {
     let serve = Command::new("serve").about("Run Esker: all roles on one bucket");
-    let config = Command::new("config")
+    let show = Command::new("show")
         .about("Print and check the settings that `esker serve` would use, with their origins");
+    let doctor = DoctorArguments::augment_args(settings_of(Command::new("doctor"))).about(
+        "Examine store, ports, settings and a running server; say what to do about what is wrong",
+    );
+    let shell = Arg::new(SHELL)
+        .required(true)
+        .value_parser(clap::value_parser!(Shell))
+        .help("For which shell");
+    let completion = Command::new("completion")
+        .about("Print a script that completes commands and flags in a shell")
+        .after_help("bash: source <(esker completion bash)")
+        .arg(shell);
     let root = Command::new("esker")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A Kafka-compatible log whose only state is a bucket")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(settings_of(serve))
-        .subcommand(settings_of(config));
-    ClientCommand::augment_subcommands(root)
+        .subcommand(doctor)
+        .subcommand(completion);
+    let root = ClientCommand::augment_subcommands(root);
+    root.mut_subcommand("config", |config| config.subcommand(settings_of(show)))
 }
 
 #[expect(
@@ -97,13 +117,55 @@ fn print_settings(matches: &ArgMatches) -> Result<(), u8> {
         USAGE
     };
     let chosen = chosen(matches).map_err(|error| usage(&with_causes(&error)))?;
+    let rows = describe(&chosen);
     let mut out = std::io::stdout().lock();
-    for (name, value, origin) in describe(&chosen) {
-        let written = writeln!(out, "{name:<34} {value:<32} {origin}");
-        written.map_err(|error| usage(&error))?;
+    match matches.get_one::<Output>("output") {
+        Some(Output::Json) => {
+            let rows = rows.into_iter().map(|(name, value, origin)| {
+                serde_json::json!({ "setting": name, "value": value, "origin": origin })
+            });
+            let rows = serde_json::Value::Array(rows.collect());
+            writeln!(out, "{rows:#}").map_err(|error| usage(&error))?;
+        }
+        Some(Output::Table) | None => {
+            for (name, value, origin) in rows {
+                let written = writeln!(out, "{name:<34} {value:<32} {origin}");
+                written.map_err(|error| usage(&error))?;
+            }
+        }
     }
     ServeConfig::parse(&chosen).map_err(|error| usage(&error))?;
     Ok(())
+}
+
+fn complete(matches: &ArgMatches) -> ExitCode {
+    use std::io::Write as _;
+    let mut script = Vec::new();
+    if let Some(shell) = matches.get_one::<Shell>(SHELL) {
+        clap_complete::generate(*shell, &mut command(), "esker", &mut script);
+    }
+    // A reader that has seen enough is no failure.
+    let _ = std::io::stdout().lock().write_all(&script);
+    ExitCode::SUCCESS
+}
+
+fn examine(matches: &ArgMatches) -> ExitCode {
+    let parsed = DoctorArguments::from_arg_matches(matches);
+    let arguments = parsed.unwrap_or_else(|error| error.exit());
+    let origin = matches.value_source("bootstrap");
+    let patient = Patient {
+        is_server_given: origin.is_some_and(|origin| origin != ValueSource::DefaultValue),
+        chosen: chosen(matches),
+        arguments,
+    };
+    let paint = Paint::of_stderr(doctor::plainness(&patient));
+    match runtime() {
+        Ok(runtime) => report(runtime.block_on(doctor::run(patient, Env::system())), paint),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// An error and everything behind it; causes that an error above has told already are left out.
@@ -162,7 +224,6 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn client(matches: &ArgMatches) -> ExitCode {
-    use clap::FromArgMatches as _;
     let parsed = ClientCommand::from_arg_matches(matches);
     let command = parsed.unwrap_or_else(|error| error.exit());
     match runtime() {
@@ -179,7 +240,12 @@ pub(crate) fn main() -> ExitCode {
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("serve", given)) => serve_command(given),
-        Some(("config", given)) => print_settings(given),
+        Some(("doctor", given)) => return examine(given),
+        Some(("completion", given)) => return complete(given),
+        Some(("config", given)) => match given.subcommand() {
+            Some(("show", given)) => print_settings(given),
+            _ => return client(&matches),
+        },
         _ => return client(&matches),
     };
     outcome.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS)

@@ -20,7 +20,7 @@ pub(crate) struct OpenStore {
     pub(crate) cluster: ClusterId,
 }
 
-fn s3_config(bucket: &str, prefix: &str, settings: &S3Settings) -> S3Config {
+pub(crate) fn s3_config(bucket: &str, prefix: &str, settings: &S3Settings) -> S3Config {
     let open = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.0.clone());
     S3Config {
         bucket: bucket.to_owned(),

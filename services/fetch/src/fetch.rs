@@ -14,6 +14,7 @@ use esker_types::TopicPartition;
 use futures::future::{BoxFuture, FutureExt as _};
 
 use crate::admit::{AdmittedFetch, admit};
+use crate::ahead::{ReadAhead, ReadAheadTask};
 use crate::fairness::Fairness;
 use crate::follower::Follower;
 use crate::limits::{RESPONSE_BYTES_MAX, WAIT_MAX};
@@ -56,18 +57,19 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// The role's background work: following the index. Fetches are answered without it, but only by
-/// asking for everything.
+/// The role's background work: following the index, and reading ahead. Fetches are answered without
+/// it, but only by asking for everything.
 #[derive(Debug)]
 #[must_use = "without it no reader is woken"]
 pub struct FetchTask {
     follower: Follower,
+    ahead: ReadAheadTask,
 }
 
 impl FetchTask {
     /// Runs until the stop is requested.
     pub async fn run(self) {
-        self.follower.run().await;
+        futures::join!(self.follower.run(), self.ahead.run());
     }
 }
 
@@ -81,6 +83,11 @@ impl Fetch {
         };
         let view = View::new(ViewLimits::new(config.index_extents_max));
         let counters = Arc::new(Counters::default());
+        let (ahead, ahead_task) = ReadAhead::new(
+            Arc::clone(&parts.cache),
+            Arc::clone(&counters),
+            shutdown.clone(),
+        );
         let pipeline = Pipeline {
             locator: Locator {
                 view: Arc::clone(&view),
@@ -90,6 +97,7 @@ impl Fetch {
                 counters: Arc::clone(&counters),
             },
             reader: Reader::new(parts.cache),
+            ahead,
             waiter: Waiter {
                 view: Arc::clone(&view),
                 env: parts.env.clone(),
@@ -115,7 +123,11 @@ impl Fetch {
             view,
             counters,
         });
-        (Self { shared }, FetchTask { follower })
+        let task = FetchTask {
+            follower,
+            ahead: ahead_task,
+        };
+        (Self { shared }, task)
     }
 
     /// Answers a Fetch, versions 4 to 18.

@@ -6,6 +6,7 @@
 //! never falls (CP6). Numbers and cost: docs/fetch.md. Kafka's error codes only in `reply.rs`.
 
 mod admit;
+mod ahead;
 mod assemble;
 mod config;
 mod coverage;

@@ -34,6 +34,12 @@ pub const STARVED_MAX: usize = 10_000;
 pub const QUERIES_PARALLEL: usize = 32;
 /// Extents that one timestamp query reads, when headers promise timestamps that no record has.
 pub const QUERY_EXTENTS_MAX: usize = 1000;
+/// Reads ahead of sequential readers that wait for their turn; more are left to the readers.
+pub const AHEAD_QUEUE_MAX: usize = 64;
+/// Reads ahead that run at once.
+pub const AHEAD_PARALLEL: usize = 8;
+/// Ends of cold answers that are remembered, to know a reader that goes on from one.
+pub const AHEAD_PLACES_MAX: usize = 10_000;
 /// Extents from the log's end within which a reader counts as hot.
 pub const HOT_EXTENTS: usize = 64;
 

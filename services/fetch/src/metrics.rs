@@ -15,6 +15,8 @@ pub(crate) const WAITS_TOTAL: &str = "esker_fetch_waits_total";
 pub(crate) const WAKES_TOTAL: &str = "esker_fetch_wakes_total";
 /// Sleeps that nobody could end: too many partitions were waited for.
 pub(crate) const WATCHES_REFUSED_TOTAL: &str = "esker_fetch_watches_refused_total";
+/// Reads ahead of sequential readers, begun or left out because too many were waiting.
+pub(crate) const READ_AHEAD_TOTAL: &str = "esker_fetch_read_ahead_total";
 /// Index questions because the view did not know.
 pub(crate) const LOOKUPS_TOTAL: &str = "esker_fetch_index_lookups_total";
 /// Updates taken from the feed.
@@ -45,6 +47,10 @@ pub struct FetchStats {
     pub wakes: u64,
     /// Sleeps that nobody could end.
     pub watches_refused: u64,
+    /// Reads ahead of sequential readers.
+    pub reads_ahead: u64,
+    /// Those left out because too many were waiting.
+    pub reads_ahead_left_out: u64,
     /// Index questions because the view did not know.
     pub lookups: u64,
     /// Updates taken from the feed.
@@ -74,6 +80,8 @@ pub(crate) struct Counters {
     waits: AtomicU64,
     wakes: AtomicU64,
     watches_refused: AtomicU64,
+    reads_ahead: AtomicU64,
+    reads_ahead_left_out: AtomicU64,
     lookups: AtomicU64,
     updates: AtomicU64,
     feeds: AtomicU64,
@@ -99,6 +107,14 @@ impl Counters {
 
     pub(crate) fn watch_refused(&self) {
         self.watches_refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read_ahead(&self, is_taken: bool) {
+        let counter = match is_taken {
+            true => &self.reads_ahead,
+            false => &self.reads_ahead_left_out,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn looked_up(&self) {
@@ -135,6 +151,8 @@ impl Counters {
             waits: self.waits.load(Relaxed),
             wakes: self.wakes.load(Relaxed),
             watches_refused: self.watches_refused.load(Relaxed),
+            reads_ahead: self.reads_ahead.load(Relaxed),
+            reads_ahead_left_out: self.reads_ahead_left_out.load(Relaxed),
             lookups: self.lookups.load(Relaxed),
             updates: self.updates.load(Relaxed),
             feeds: self.feeds.load(Relaxed),
@@ -201,6 +219,14 @@ impl FetchStats {
         ] {
             let _ = writeln!(text, "{REMEDIES_TOTAL}{{remedy=\"{remedy}\"}} {value}");
         }
+        let _ = write!(
+            text,
+            "# HELP {READ_AHEAD_TOTAL} Reads ahead of sequential readers.\n\
+             # TYPE {READ_AHEAD_TOTAL} counter\n\
+             {READ_AHEAD_TOTAL}{{outcome=\"begun\"}} {}\n\
+             {READ_AHEAD_TOTAL}{{outcome=\"left_out\"}} {}\n",
+            self.reads_ahead, self.reads_ahead_left_out
+        );
         text
     }
 }
@@ -215,12 +241,14 @@ mod tests {
         counters.served(10);
         counters.feed_begun();
         counters.remedied(Remedy::GiveUp);
+        counters.read_ahead(true);
 
         let text = counters.snapshot().render();
 
-        assert_eq!(text.matches("# TYPE esker_fetch_").count(), 13);
+        assert_eq!(text.matches("# TYPE esker_fetch_").count(), 14);
         assert!(text.contains("esker_fetch_records_bytes_total 10\n"));
         assert!(text.contains("esker_fetch_feed_connected 1\n"));
+        assert!(text.contains("esker_fetch_read_ahead_total{outcome=\"begun\"} 1\n"));
         assert!(text.contains("esker_fetch_remedies_total{remedy=\"give_up\"} 1\n"));
         assert!(text.contains("esker_fetch_remedies_total{remedy=\"read_again\"} 0\n"));
     }

@@ -1,4 +1,5 @@
-//! The stages of a fetch in order: (admit) locate, plan, read, assemble, wait; (reply).
+//! The stages of a fetch in order: (admit) locate, plan, read, assemble, wait; (reply). What a
+//! sequential reader will ask for next is loaded while it digests the answer.
 //!
 //! One request is one task's work, so no queue lies between stages. Bounds: bytes of a response by
 //! `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use esker_cache::{Heat, ReadErrorKind};
 use esker_types::{MonotonicTime, Offset};
 
+use crate::ahead::ReadAhead;
 use crate::assemble::{Assembled, Assembler, Limit, Progress};
 use crate::error::ReadError;
 use crate::locate::{Located, Locator, ReadIntent};
@@ -56,6 +58,7 @@ pub(crate) struct Served {
 pub(crate) struct Pipeline {
     pub(crate) locator: Locator,
     pub(crate) reader: Reader,
+    pub(crate) ahead: ReadAhead,
     pub(crate) waiter: Waiter,
     pub(crate) counters: Arc<Counters>,
 }
@@ -84,6 +87,7 @@ impl Pipeline {
                 let failed = served.parts.iter().any(Result::is_err);
                 // The plan was an estimate: what came may be less than was hoped for.
                 if is_due || failed || served.bytes >= bytes_min {
+                    self.ahead.follow(job, &located, &served);
                     return served;
                 }
             }

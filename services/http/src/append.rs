@@ -1,101 +1,245 @@
-//! Appending records over HTTP: JSON in, the place of each record out.
+//! Appending records over HTTP: JSON, one raw value, or a stream of NDJSON or record batches.
+
+use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use esker_metadata_api::Topic;
-use esker_types::{PartitionIndex, Timestamp};
+use esker_types::{Offset, PartitionIndex};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::body::{bad, parse_json};
-use crate::limits::{APPEND_RECORDS_MAX, RECORD_HEADERS_MAX};
-use crate::parts::{HttpParts, NewRecord, RecordHeader};
+use crate::batches::Batches;
+use crate::body::{Parameters, WholeBody, bad, parse_json};
+use crate::front::Front;
+use crate::idempotency::AppendKey;
+use crate::intake::Intake;
+use crate::limits::APPEND_RECORDS_MAX;
+use crate::ndjson::Lines;
+use crate::parts::{AppendRecords, NewRecord};
 use crate::problem::{Problem, ProblemKind};
+use crate::record::{RecordBody, no_partition};
 use crate::topics::find;
-use crate::value::Value;
 
-#[derive(Debug, Deserialize)]
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+pub(crate) const BATCHES: &str = "application/vnd.esker.batches";
+
+/// Records to be appended; each partition's share is one batch, and in the log whole or not.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct AppendBody {
+pub(crate) struct AppendBody {
+    #[schema(min_items = 1, max_items = 10_000)]
     records: Vec<RecordBody>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RecordBody {
-    #[serde(default)]
-    partition: Option<i32>,
-    #[serde(default)]
-    timestamp: Option<i64>,
-    #[serde(default)]
-    key: Option<Value>,
-    #[serde(default)]
-    value: Option<Value>,
-    #[serde(default)]
-    headers: Vec<HeaderBody>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderBody {
-    name: String,
-    #[serde(default)]
-    value: Option<Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct Place {
+/// Where a record stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Place {
     partition: u32,
     offset: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct AppendAnswer {
+/// Where each record stands, in the order given.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppendAnswer {
     records: Vec<Place>,
 }
 
-fn record(topic: &Topic, index: usize, body: RecordBody) -> Result<NewRecord, Problem> {
-    let at = |what: &str| bad(format!("record {index}: {what}"));
-    if body.headers.len() > RECORD_HEADERS_MAX {
-        return Err(at("more than 1024 headers"));
-    }
-    let bytes = |value: Option<Value>, what: &str| {
-        let bytes = value.map(Value::into_bytes).transpose();
-        bytes.map_err(|error| at(&format!("{what}: {error}")))
-    };
-    let partition = body.partition.map(|given| {
-        let known = PartitionIndex::from_wire(given).filter(|partition| topic.has(*partition));
-        known.ok_or_else(|| {
-            let detail = format!("record {index}: topic has no partition {given}");
-            Problem::new(ProblemKind::UnknownTopic, detail)
-        })
-    });
-    if body.timestamp.is_some_and(|millis| millis < 0) {
-        return Err(at("timestamp is below 0"));
-    }
-    let mut headers = Vec::with_capacity(body.headers.len());
-    for header in body.headers {
-        headers.push(RecordHeader {
-            name: header.name,
-            value: bytes(header.value, "header")?,
-        });
-    }
-    Ok(NewRecord {
-        partition: partition.transpose()?,
-        timestamp: body.timestamp.map(Timestamp::from_millis),
-        key: bytes(body.key, "key")?,
-        value: bytes(body.value, "value")?,
-        headers,
-    })
+/// Where records go, and on what condition.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) partition: Option<PartitionIndex>,
+    pub(crate) key: Option<AppendKey>,
+    pub(crate) expected_end: Option<Offset>,
 }
 
+/// What the body is.
+enum Media {
+    Json,
+    Ndjson,
+    Value,
+    Batches,
+}
+
+fn media(headers: &HeaderMap) -> Result<Media, Problem> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Media::Json);
+    };
+    let given = given.to_str().unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    match kind.to_ascii_lowercase().as_str() {
+        // curl's default is a form.
+        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
+            Ok(Media::Json)
+        }
+        NDJSON | "application/ndjson" | "application/jsonl" => Ok(Media::Ndjson),
+        "application/octet-stream" => Ok(Media::Value),
+        BATCHES => Ok(Media::Batches),
+        _ => Err(Problem::new(
+            ProblemKind::UnsupportedMedia,
+            format!(
+                "{kind:?} is not taken: send application/json, {NDJSON}, \
+                 application/octet-stream (one value), or {BATCHES} to a partition"
+            ),
+        )),
+    }
+}
+
+/// Appends records to any partitions.
+///
+/// JSON is one batch per partition. NDJSON is a stream of any length: one record a line; the
+/// answer is NDJSON too, a line for each chunk in the log and a last line that says whether all
+/// went well. `application/octet-stream` is one record without a key.
+#[utoipa::path(
+    post,
+    path = "/topics/{name}/records",
+    tag = "records",
+    params(
+        ("name" = String, Path, description = "Topic"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The same append with the same key is done once"),
+    ),
+    request_body(content(
+        (AppendBody = "application/json"),
+        (RecordBody = "application/x-ndjson"),
+        (String = "application/octet-stream"),
+    )),
+    responses((status = 200, description = "In the log", content(
+        (AppendAnswer = "application/json"),
+        (crate::ndjson::StreamLine = "application/x-ndjson"),
+    ))),
+)]
 pub(crate) async fn append(
-    State(parts): State<HttpParts>,
+    State(front): State<Arc<Front>>,
     Path(name): Path<String>,
-    body: Bytes,
+    Query(pairs): Query<Vec<(String, String)>>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let body: AppendBody = parse_json(&body)?;
+    Parameters::new(pairs)?.end()?;
+    let target = Target {
+        key: AppendKey::from_headers(request.headers())?,
+        expected_end: None,
+        partition: None,
+        topic: find(&front.parts, &name).await?,
+    };
+    append_to(&front, target, request).await
+}
+
+/// Appends records to one partition.
+///
+/// As above, and with `expected_offset` only if the partition ends there: if another append came
+/// first, nothing is done and the answer is 412. `application/vnd.esker.batches` is a stream of
+/// record batches of Kafka's format, magic 2, one after the other.
+#[utoipa::path(
+    post,
+    path = "/topics/{name}/partitions/{partition}/records",
+    tag = "records",
+    params(
+        ("name" = String, Path, description = "Topic"),
+        ("partition" = u32, Path, maximum = 9999),
+        ("expected_offset" = Option<i64>, Query, minimum = 0,
+            description = "Append only if the partition ends here (JSON and single values)"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The same append with the same key is done once"),
+    ),
+    request_body(content(
+        (AppendBody = "application/json"),
+        (RecordBody = "application/x-ndjson"),
+        (String = "application/octet-stream"),
+        (String = "application/vnd.esker.batches"),
+    )),
+    responses((status = 200, description = "In the log", content(
+        (AppendAnswer = "application/json"),
+        (crate::ndjson::StreamLine = "application/x-ndjson"),
+    ))),
+)]
+pub(crate) async fn append_one(
+    State(front): State<Arc<Front>>,
+    Path((name, partition)): Path<(String, String)>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::new(pairs)?;
+    let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
+    let expected = parameters.number("expected_offset", most)?;
+    parameters.end()?;
+    let topic = find(&front.parts, &name).await?;
+    let target = Target {
+        key: AppendKey::from_headers(request.headers())?,
+        expected_end: expected.and_then(Offset::new),
+        partition: Some(partition_of(&topic, &partition)?),
+        topic,
+    };
+    append_to(&front, target, request).await
+}
+
+/// The partition that a path names.
+pub(crate) fn partition_of(topic: &Topic, text: &str) -> Result<PartitionIndex, Problem> {
+    let index = text.parse().ok().and_then(PartitionIndex::from_wire);
+    let index = index.filter(|index| topic.has(*index));
+    index.ok_or_else(|| no_partition(format!("{text:?}")))
+}
+
+async fn append_to(
+    front: &Arc<Front>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Problem> {
+    let media = media(request.headers())?;
+    let is_stream = matches!(media, Media::Ndjson | Media::Batches);
+    if is_stream && target.expected_end.is_some() {
+        return Err(bad(
+            "expected_offset is for one append: a stream is many, send it as JSON",
+        ));
+    }
+    match media {
+        Media::Json => {
+            let body = whole(front, request).await?;
+            let parsed: AppendBody = parse_json(&body.bytes)?;
+            let records = json_records(&target, parsed)?;
+            append_records(front, target, records).await
+        }
+        Media::Value => {
+            let body = whole(front, request).await?;
+            let record = NewRecord {
+                partition: target.partition,
+                timestamp: None,
+                key: None,
+                value: Some(body.bytes.clone()),
+                headers: Vec::new(),
+            };
+            append_records(front, target, vec![record]).await
+        }
+        Media::Ndjson => {
+            let lines = Lines::new(front, target);
+            stream(front, request.into_body(), lines).await
+        }
+        Media::Batches => {
+            let batches = Batches::new(front, &target)?;
+            stream(front, request.into_body(), batches).await
+        }
+    }
+}
+
+async fn stream<F: crate::intake::Format>(
+    front: &Arc<Front>,
+    body: Body,
+    format: F,
+) -> Result<Response, Problem> {
+    let intake = Intake::new(front, body, format)?;
+    Box::pin(intake.respond(NDJSON)).await
+}
+
+async fn whole(front: &Arc<Front>, request: Request) -> Result<WholeBody, Problem> {
+    use axum::extract::FromRequest as _;
+    WholeBody::from_request(request, front).await
+}
+
+fn json_records(target: &Target, body: AppendBody) -> Result<Vec<NewRecord>, Problem> {
     if body.records.is_empty() {
         return Err(bad("there are no records in the body"));
     }
@@ -103,15 +247,52 @@ pub(crate) async fn append(
         let detail = format!("at most {APPEND_RECORDS_MAX} records are taken at once");
         return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
-    let topic = find(&parts, &name).await?;
-    let records = body.records.into_iter().enumerate();
-    let records = records.map(|(index, body)| record(&topic, index, body));
-    let records = records.collect::<Result<Vec<_>, _>>()?;
-    let places = parts.appender.append(topic, records).await?;
-    let place = |place: crate::RecordPlace| Place {
-        partition: place.partition.get(),
-        offset: place.offset.get(),
+    let records = body.records.into_iter().enumerate().map(|(place, record)| {
+        let record = record.into_record(&target.topic, target.partition);
+        record.map_err(|problem| Problem {
+            detail: format!("records[{place}]: {}", problem.detail),
+            ..problem
+        })
+    });
+    records.collect()
+}
+
+async fn append_records(
+    front: &Front,
+    target: Target,
+    records: Vec<NewRecord>,
+) -> Result<Response, Problem> {
+    let request = AppendRecords {
+        topic: target.topic,
+        records,
+        key: target.key,
+        expected_end: target.expected_end,
     };
-    let records = places.into_iter().map(place).collect();
-    Ok(Json(AppendAnswer { records }).into_response())
+    let outcomes = front.parts.appender.append(request).await?.await;
+    let count = outcomes.len();
+    let mut records = Vec::with_capacity(count);
+    let mut failure = None;
+    for outcome in outcomes {
+        match outcome {
+            Ok(place) => records.push(Place {
+                partition: place.partition.get(),
+                offset: place.offset.get(),
+            }),
+            Err(problem) => {
+                failure.get_or_insert(problem);
+            }
+        }
+    }
+    match failure {
+        None => Ok(Json(AppendAnswer { records }).into_response()),
+        Some(problem) if records.is_empty() => Err(problem),
+        Some(problem) => Err(Problem {
+            detail: format!(
+                "{} of {count} records were appended; of the others: {}",
+                records.len(),
+                problem.detail
+            ),
+            ..problem
+        }),
+    }
 }

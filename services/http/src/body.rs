@@ -1,10 +1,73 @@
 //! Request bodies: JSON with an error that says where, and query parameters with none unknown.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::front::Front;
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
 use crate::problem::{Problem, ProblemKind};
+
+/// A body that came whole, and the memory it was promised for as long as it is worked on.
+#[derive(Debug)]
+pub(crate) struct WholeBody {
+    pub(crate) bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl FromRequest<Arc<Front>> for WholeBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, front: &Arc<Front>) -> Result<Self, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        Self::read(front, request.into_body(), length).await
+    }
+}
+
+impl WholeBody {
+    /// Reads a body to its end, within its limits in bytes and time.
+    pub(crate) async fn read(
+        front: &Front,
+        body: Body,
+        length: Option<usize>,
+    ) -> Result<Self, Problem> {
+        let mut body = body.into_data_stream();
+        if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+            return Err(too_large(front, &mut body).await);
+        }
+        let room = front.places.body(length.unwrap_or(BODY_BYTES_MAX))?;
+        let reading = async {
+            let mut whole = Vec::with_capacity(length.unwrap_or(0));
+            while let Some(frame) = body.next().await {
+                let frame = frame.map_err(|_| bad("the body broke off"))?;
+                if whole.len().saturating_add(frame.len()) > BODY_BYTES_MAX {
+                    return Err(too_large(front, &mut body).await);
+                }
+                whole.extend_from_slice(&frame);
+            }
+            Ok(Bytes::from(whole))
+        };
+        let read = esker_env::timeout(&*front.env.clock, BODY_TIME_MAX, reading).await;
+        let bytes = read.map_err(|_| {
+            let detail = format!("the body did not come within {BODY_TIME_MAX:?}");
+            Problem::new(ProblemKind::Timeout, detail)
+        })??;
+        Ok(Self { bytes, _room: room })
+    }
+}
+
+async fn too_large(front: &Front, body: &mut BodyDataStream) -> Problem {
+    front.drain(body).await;
+    let detail = format!("a body has at most {BODY_BYTES_MAX} bytes, a stream has no such limit");
+    Problem::new(ProblemKind::TooLarge, detail)
+}
 
 pub(crate) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::BadRequest, detail)
@@ -47,6 +110,15 @@ impl Parameters {
             ))
         };
         number.map(Some).ok_or_else(wanted)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.0.remove(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(bad(format!("parameter {name:?} must be true or false"))),
+        }
     }
 
     pub(crate) fn end(self) -> Result<(), Problem> {

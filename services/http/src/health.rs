@@ -1,12 +1,14 @@
 //! What operators and their probes ask: alive, ready, metrics.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use crate::parts::HttpParts;
+use crate::front::Front;
 
 #[derive(Debug, Serialize)]
 struct Alive {
@@ -22,16 +24,16 @@ struct Ready {
 }
 
 /// Never depends on the store: a restart would not mend it.
-pub(crate) async fn livez(State(parts): State<HttpParts>) -> Response {
+pub(crate) async fn livez(State(front): State<Arc<Front>>) -> Response {
     Json(Alive {
         status: "alive",
-        owner: parts.health.owner(),
+        owner: front.parts.health.owner(),
     })
     .into_response()
 }
 
-pub(crate) async fn readyz(State(parts): State<HttpParts>) -> Response {
-    match parts.health.not_ready() {
+pub(crate) async fn readyz(State(front): State<Arc<Front>>) -> Response {
+    match front.parts.health.not_ready() {
         None => Json(Ready {
             status: "ready",
             reason: None,
@@ -48,7 +50,7 @@ pub(crate) async fn readyz(State(parts): State<HttpParts>) -> Response {
     }
 }
 
-pub(crate) async fn metrics(State(parts): State<HttpParts>) -> Response {
+pub(crate) async fn metrics(State(front): State<Arc<Front>>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], parts.health.metrics()).into_response()
+    ([(header::CONTENT_TYPE, kind)], front.parts.health.metrics()).into_response()
 }

@@ -10,6 +10,7 @@ use esker_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 use futures::future::BoxFuture;
 
 use crate::Problem;
+use crate::idempotency::AppendKey;
 
 /// A header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,21 +44,70 @@ pub struct RecordPlace {
     pub partition: PartitionIndex,
     /// The offset.
     pub offset: Offset,
+    /// Its time, as stored.
+    pub timestamp: Timestamp,
 }
+
+/// Records to be appended, with what must hold for it.
+#[derive(Clone, Debug)]
+pub struct AppendRecords {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// Each partition's share is one batch.
+    pub records: Vec<NewRecord>,
+    /// With a key, a share that is in the log already is not appended again: its first offsets are
+    /// told.
+    pub key: Option<AppendKey>,
+    /// Append only when the (one) partition ends here.
+    pub expected_end: Option<Offset>,
+}
+
+/// The outcome of each record, in the order given. Records of one partition share their fate.
+pub type PendingAppend = BoxFuture<'static, Vec<Result<RecordPlace, Problem>>>;
 
 /// Appends through the same path as Kafka's Produce.
 pub trait Appender: Debug + Send + Sync + 'static {
-    /// Appends `records` to `topic`; each partition's share is one batch. Answers when all are
-    /// committed, in the order given.
+    /// Queues records; done when they are queued. What is queued one after the other into one
+    /// partition keeps that order, idempotency keys and conditions aside.
+    ///
+    /// # Errors
+    /// Nothing is appended.
     ///
     /// # Cancel safety
-    /// Dropped, the records may be appended all the same.
-    fn append(
+    /// Dropped before it is done, some of the shares may be appended; the outcome dropped, all are
+    /// appended all the same.
+    fn append(&self, records: AppendRecords) -> BoxFuture<'_, Result<PendingAppend, Problem>>;
+
+    /// Queues one record batch of Kafka's format, magic 2, base offset 0, as its client made it.
+    /// The place is that of its first record.
+    ///
+    /// # Errors
+    /// Nothing is appended.
+    fn append_batch(
         &self,
-        topic: Arc<Topic>,
-        records: Vec<NewRecord>,
-    ) -> BoxFuture<'_, Result<Vec<RecordPlace>, Problem>>;
+        topic_partition: TopicPartition,
+        batch: Bytes,
+    ) -> BoxFuture<'_, Result<PendingBatch, Problem>>;
+
+    /// Bytes of the record batch that begins `bytes`, and its records; `None` while its head is
+    /// not there.
+    ///
+    /// # Errors
+    /// No record batch begins so.
+    fn batch_head(&self, bytes: &[u8]) -> Result<Option<BatchHead>, Problem>;
 }
+
+/// What the head of a record batch says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHead {
+    /// All of its bytes.
+    pub batch_bytes: u32,
+    /// Its records.
+    pub record_count: u32,
+}
+
+/// The outcome of a batch: the place of its first record.
+pub type PendingBatch = BoxFuture<'static, Result<RecordPlace, Problem>>;
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +144,9 @@ pub struct ReadQuery {
     pub topic_partition: TopicPartition,
     /// Where to begin.
     pub from: ReadFrom,
-    /// Records at most.
-    pub records_max: u32,
-    /// Bytes of stored batches to look at, about; at least one batch is.
+    /// Ends with the batch that reaches so many records.
+    pub records_max: Option<u32>,
+    /// Bytes of stored batches, about; at least one batch comes.
     pub bytes_max: u32,
     /// How long to wait when there is nothing yet.
     pub wait: Duration,
@@ -105,8 +155,10 @@ pub struct ReadQuery {
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
-    /// The records.
-    pub records: Vec<ReadRecord>,
+    /// The offset at which it began.
+    pub begin: Offset,
+    /// Whole record batches, as stored; the first may begin below `begin`.
+    pub batches: Vec<Bytes>,
     /// Where the next read begins.
     pub next_offset: Offset,
     /// One past the last visible record.
@@ -115,16 +167,32 @@ pub struct ReadOutcome {
     pub log_start: Offset,
 }
 
+/// Records of a batch, decoded one after the other.
+pub type RecordIterator = Box<dyn Iterator<Item = Result<ReadRecord, Problem>> + Send>;
+
 /// Reads through the same path as Kafka's Fetch.
 pub trait LogReader: Debug + Send + Sync + 'static {
-    /// Reads records.
+    /// Reads record batches.
     fn read(&self, query: ReadQuery) -> BoxFuture<'_, Result<ReadOutcome, Problem>>;
+
+    /// The records of one of these batches, none of a control batch.
+    ///
+    /// # Errors
+    /// The batch cannot be read.
+    fn records(&self, batch: &Bytes) -> Result<RecordIterator, Problem>;
 
     /// Start and end of a partition's log, current.
     fn bounds(
         &self,
         topic_partition: TopicPartition,
     ) -> BoxFuture<'_, Result<(Offset, Offset), Problem>>;
+
+    /// The offset that `from` names, current.
+    fn locate(
+        &self,
+        topic_partition: TopicPartition,
+        from: ReadFrom,
+    ) -> BoxFuture<'_, Result<Offset, Problem>>;
 }
 
 /// What operators ask.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Kinds of problem; the name is the last part of its type URI and never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,16 @@ pub enum ProblemKind {
     TooLarge,
     /// The log refuses the records for good.
     Refused,
+    /// A conditional append that expected another end of the log.
+    UnexpectedOffset,
+    /// The idempotency key was used for another append.
+    KeyReused,
+    /// The body is of a type that the path does not take.
+    UnsupportedMedia,
+    /// The request did not come within its time.
+    Timeout,
+    /// Members are at work in the group, and only they may move its offsets.
+    GroupActive,
     /// Too much at once: come back a little later.
     Overloaded,
     /// Cannot be served now; nothing was done.
@@ -65,8 +76,33 @@ impl ProblemKind {
                 "refused",
                 "Records are refused",
             ),
+            Self::UnexpectedOffset => (
+                StatusCode::PRECONDITION_FAILED,
+                "unexpected-offset",
+                "Log ends at another offset",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency key was used for another append",
+            ),
+            Self::UnsupportedMedia => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Body is of a type that is not taken here",
+            ),
+            Self::Timeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request-timeout",
+                "Request did not come in time",
+            ),
+            Self::GroupActive => (
+                StatusCode::CONFLICT,
+                "group-active",
+                "Group has members at work",
+            ),
             Self::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::TOO_MANY_REQUESTS,
                 "overloaded",
                 "Too many requests at once",
             ),
@@ -88,13 +124,20 @@ impl ProblemKind {
         }
     }
 
-    fn retry_after(self) -> Option<HeaderValue> {
+    /// Seconds after which the same request may succeed.
+    pub(crate) fn retry_after(self) -> Option<HeaderValue> {
         match self {
             Self::Overloaded | Self::Unavailable | Self::Unknown => {
                 Some(HeaderValue::from_static("1"))
             }
             _ => None,
         }
+    }
+
+    /// Its HTTP status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.parts().0
     }
 }
 
@@ -105,14 +148,31 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// This case of it, for people.
     pub detail: String,
+    /// The line of a streamed body that is at fault, from 1; of a JSON stream the document.
+    pub line: Option<u64>,
+    /// Where the log ends, of an append that expected another end.
+    pub end_offset: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Document<'a> {
+/// A problem as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document {
+    /// Names the kind; never changes its meaning.
+    #[schema(example = "/problems/unknown-topic")]
     r#type: String,
-    title: &'a str,
+    title: &'static str,
     status: u16,
-    detail: &'a str,
+    /// This case of it, for people.
+    detail: String,
+    /// The line of a streamed body that is at fault, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    line: Option<u64>,
+    /// Where the log ends, of a conditional append that expected another end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    end_offset: Option<u64>,
 }
 
 impl Problem {
@@ -122,20 +182,36 @@ impl Problem {
         Self {
             kind,
             detail: detail.into(),
+            line: None,
+            end_offset: None,
+        }
+    }
+
+    /// The same, at a line.
+    #[must_use]
+    pub(crate) fn at_line(self, line: u64) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+
+    pub(crate) fn document(&self) -> Document {
+        let (status, name, title) = self.kind.parts();
+        Document {
+            r#type: format!("/problems/{name}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail.clone(),
+            line: self.line,
+            end_offset: self.end_offset,
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, name, title) = self.kind.parts();
-        let document = Document {
-            r#type: format!("/problems/{name}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-        };
-        let mut response = (status, Json(document)).into_response();
+        let mut response = (self.kind.status(), Json(self.document())).into_response();
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);

@@ -1,65 +1,43 @@
-//! Reading records over HTTP: from an offset, a time, the start or the tail, waiting if asked to.
+//! Reading records over HTTP: a page as JSON, or a stream of NDJSON, events or record batches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
-use esker_types::{Offset, PartitionIndex, Timestamp};
+use esker_types::{Offset, Timestamp, TopicPartition};
+use futures::stream;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::ToSchema;
 
+use crate::append::{BATCHES, NDJSON, partition_of};
 use crate::body::{Parameters, bad};
-use crate::limits::{READ_BYTES_MAX, READ_RECORDS_MAX, WAIT_MAX};
-use crate::parts::{HttpParts, ReadFrom, ReadQuery, ReadRecord};
-use crate::problem::{Problem, ProblemKind};
+use crate::front::Front;
+use crate::limits::{PIECE_BYTES_MAX, READ_BYTES_MAX, READ_RECORDS_MAX, WAIT_MAX};
+use crate::outflow::{Outflow, Shape};
+use crate::parts::{ReadFrom, ReadOutcome, ReadQuery};
+use crate::problem::Problem;
+use crate::record::{RecordRow, read_bytes};
 use crate::topics::find;
-use crate::value::{Encoding, Value};
+use crate::value::Encoding;
 
 /// Records of a read that does not say how many.
 const RECORDS_DEFAULT: u32 = 500;
+const EVENTS: &str = "text/event-stream";
 
-#[derive(Debug, Serialize)]
-struct HeaderRow {
-    name: Value,
-    value: Option<Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct RecordRow {
-    offset: u64,
-    timestamp: i64,
-    key: Option<Value>,
-    value: Option<Value>,
-    headers: Vec<HeaderRow>,
-}
-
-#[derive(Debug, Serialize)]
-struct ReadAnswer {
+/// A page of records.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReadAnswer {
     records: Vec<RecordRow>,
+    /// Where the next read begins.
     next_offset: u64,
+    /// One past the last visible record.
     high_watermark: u64,
+    /// First offset still there.
     log_start: u64,
-}
-
-impl RecordRow {
-    fn of(record: ReadRecord, encoding: Encoding) -> Self {
-        let value = |bytes: &Option<Bytes>| {
-            let bytes = bytes.as_ref();
-            bytes.map(|bytes| Value::from_bytes(bytes, encoding))
-        };
-        let headers = record.headers.iter().map(|(name, header)| HeaderRow {
-            name: Value::from_bytes(name, Encoding::Auto),
-            value: value(header),
-        });
-        Self {
-            offset: record.offset.get(),
-            timestamp: record.timestamp.millis(),
-            key: value(&record.key),
-            value: value(&record.value),
-            headers: headers.collect(),
-        }
-    }
 }
 
 fn begin(parameters: &mut Parameters) -> Result<ReadFrom, Problem> {
@@ -94,44 +72,201 @@ fn encoding(parameters: &mut Parameters) -> Result<Encoding, Problem> {
     }
 }
 
+/// What the client takes; without a word of it a page of JSON.
+fn shape(headers: &HeaderMap) -> Option<Shape> {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let mut kinds = accept.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    kinds.find_map(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        match kind.to_ascii_lowercase().as_str() {
+            NDJSON | "application/ndjson" | "application/jsonl" => Some(Shape::Ndjson),
+            EVENTS => Some(Shape::Events),
+            BATCHES => Some(Shape::Batches),
+            _ => None,
+        }
+    })
+}
+
+/// Where an event stream goes on: behind the last event that the client has seen.
+fn resumed(headers: &HeaderMap) -> Result<Option<ReadFrom>, Problem> {
+    let Some(last) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let last = last.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let next = last.and_then(Offset::new).and_then(|last| last.after(1));
+    let wrong = || bad("header Last-Event-ID must be the id of an event: an offset");
+    next.map(|next| Some(ReadFrom::Offset(next)))
+        .ok_or_else(wrong)
+}
+
+/// Reads records of a partition.
+///
+/// As JSON: a page, waiting up to `wait` for the first record. As a stream: records from there to
+/// the end, or for ever with `follow`. As events (SSE): for ever; an event's id is its offset, and
+/// `Last-Event-ID` goes on behind it.
+#[utoipa::path(
+    get,
+    path = "/topics/{name}/partitions/{partition}/records",
+    tag = "records",
+    params(
+        ("name" = String, Path, description = "Topic"),
+        ("partition" = u32, Path, maximum = 9999),
+        ("offset" = Option<i64>, Query, minimum = 0, description = "Begin here"),
+        ("timestamp" = Option<i64>, Query, minimum = 0,
+            description = "Begin at the first record with at least this time"),
+        ("tail" = Option<i64>, Query, minimum = 0, description = "Begin so many before the end"),
+        ("from" = Option<String>, Query, pattern = "^(earliest|latest)$"),
+        ("limit" = Option<i64>, Query, minimum = 0, maximum = 10000,
+            description = "Records at most; of a stream any number"),
+        ("max_bytes" = Option<i64>, Query, minimum = 0, maximum = 8388608,
+            description = "Bytes of stored batches to look at (a page only)"),
+        ("wait" = Option<i64>, Query, minimum = 0, maximum = 60000,
+            description = "Milliseconds to wait for a record (a page only)"),
+        ("follow" = Option<bool>, Query, description = "Go on at the end (NDJSON and batches)"),
+        ("encoding" = Option<String>, Query, pattern = "^(auto|base64)$"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]{1,18}$",
+            description = "Events only: go on behind this one"),
+    ),
+    responses((status = 200, description = "Records", content(
+        (ReadAnswer = "application/json"),
+        (RecordRow = "application/x-ndjson"),
+        (String = "text/event-stream"),
+        (String = "application/vnd.esker.batches"),
+    ))),
+)]
 pub(crate) async fn read(
-    State(parts): State<HttpParts>,
+    State(front): State<Arc<Front>>,
     Path((name, partition)): Path<(String, String)>,
     Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(pairs)?;
     let from = begin(&mut parameters)?;
     let encoding = encoding(&mut parameters)?;
-    let limit = parameters.number("limit", u64::from(READ_RECORDS_MAX))?;
-    let bytes = parameters.number("max_bytes", u64::from(READ_BYTES_MAX))?;
-    let wait_most = u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX);
-    let wait = parameters.number("wait", wait_most)?.unwrap_or(0);
+    let shape = shape(&headers);
+    let Some(shape) = shape else {
+        let page = Page::new(&mut parameters, encoding)?;
+        parameters.end()?;
+        let topic = find(&front.parts, &name).await?;
+        let at = topic.at(partition_of(&topic, &partition)?);
+        return page.answer(&front, at, from).await;
+    };
+    let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
+    let limit = parameters.number("limit", most)?;
+    let follow = parameters.flag("follow")? || shape == Shape::Events;
     parameters.end()?;
-    let topic = find(&parts, &name).await?;
-    let index = partition.parse().ok().and_then(PartitionIndex::from_wire);
-    let index = index.filter(|index| topic.has(*index)).ok_or_else(|| {
-        let detail = format!("topic {name:?} has no partition {partition:?}");
-        Problem::new(ProblemKind::UnknownTopic, detail)
-    })?;
-    let small = |number: Option<u64>, otherwise: u32| {
-        number.map_or(otherwise, |number| {
-            u32::try_from(number).unwrap_or(otherwise)
+    let from = match shape {
+        Shape::Events => resumed(&headers)?.unwrap_or(from),
+        Shape::Ndjson | Shape::Batches => from,
+    };
+    let topic = find(&front.parts, &name).await?;
+    let at = topic.at(partition_of(&topic, &partition)?);
+    let outflow = Outflow::begin(&front, at, from, shape, encoding).await?;
+    let outflow = outflow.limited(limit, follow).await?;
+    let kind = match shape {
+        Shape::Ndjson => NDJSON,
+        Shape::Events => EVENTS,
+        Shape::Batches => BATCHES,
+    };
+    let head = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((head, Body::from_stream(outflow.pieces())).into_response())
+}
+
+/// A read that is answered at once.
+struct Page {
+    records_max: u32,
+    bytes_max: u32,
+    wait: Duration,
+    encoding: Encoding,
+}
+
+impl Page {
+    fn new(parameters: &mut Parameters, encoding: Encoding) -> Result<Self, Problem> {
+        let limit = parameters.number("limit", u64::from(READ_RECORDS_MAX))?;
+        let bytes = parameters.number("max_bytes", u64::from(READ_BYTES_MAX))?;
+        let wait_most = u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX);
+        let wait = parameters.number("wait", wait_most)?.unwrap_or(0);
+        let small = |number: Option<u64>, otherwise: u32| {
+            number.map_or(otherwise, |number| {
+                u32::try_from(number).unwrap_or(otherwise)
+            })
+        };
+        Ok(Self {
+            records_max: small(limit, RECORDS_DEFAULT),
+            bytes_max: small(bytes, READ_BYTES_MAX),
+            wait: Duration::from_millis(wait),
+            encoding,
         })
-    };
-    let query = ReadQuery {
-        topic_partition: topic.at(index),
-        from,
-        records_max: small(limit, RECORDS_DEFAULT),
-        bytes_max: small(bytes, READ_BYTES_MAX),
-        wait: Duration::from_millis(wait),
-    };
-    let outcome = parts.reader.read(query).await?;
-    let rows = outcome.records.into_iter();
-    let answer = ReadAnswer {
-        records: rows.map(|record| RecordRow::of(record, encoding)).collect(),
-        next_offset: outcome.next_offset.get(),
-        high_watermark: outcome.high_watermark.get(),
-        log_start: outcome.log_start.get(),
-    };
-    Ok(Json(answer).into_response())
+    }
+
+    async fn answer(
+        self,
+        front: &Front,
+        topic_partition: TopicPartition,
+        from: ReadFrom,
+    ) -> Result<Response, Problem> {
+        let query = ReadQuery {
+            topic_partition,
+            from,
+            records_max: Some(self.records_max),
+            bytes_max: self.bytes_max,
+            wait: self.wait,
+        };
+        let outcome = front.parts.reader.read(query).await?;
+        let stored: usize = outcome.batches.iter().map(Bytes::len).sum();
+        let mut room = front.answer_room(stored).await?;
+        let (answer, bytes) = self.rows(front, outcome)?;
+        if let Some(more) = bytes.checked_sub(stored) {
+            room.merge(front.answer_room(more).await?);
+        }
+        let body = serde_json::to_vec(&answer).unwrap_or_default();
+        drop(answer);
+        let head = [(header::CONTENT_TYPE, "application/json")];
+        Ok((head, held_body(Bytes::from(body), room)).into_response())
+    }
+
+    /// The records, and about how many bytes they are.
+    fn rows(&self, front: &Front, outcome: ReadOutcome) -> Result<(ReadAnswer, usize), Problem> {
+        let records_max = usize::try_from(self.records_max).unwrap_or(usize::MAX);
+        let bytes_max = usize::try_from(READ_BYTES_MAX).unwrap_or(usize::MAX);
+        let mut answer = ReadAnswer {
+            records: Vec::new(),
+            next_offset: outcome.next_offset.get(),
+            high_watermark: outcome.high_watermark.get(),
+            log_start: outcome.log_start.get(),
+        };
+        let mut bytes = 0;
+        for batch in &outcome.batches {
+            for record in front.parts.reader.records(batch)? {
+                let record = record?;
+                if record.offset < outcome.begin {
+                    continue;
+                }
+                bytes += read_bytes(&record);
+                let is_full = answer.records.len() >= records_max
+                    || (bytes > bytes_max && !answer.records.is_empty());
+                if is_full {
+                    answer.next_offset = record.offset.get();
+                    return Ok((answer, bytes));
+                }
+                answer.records.push(RecordRow::of(&record, self.encoding));
+            }
+        }
+        Ok((answer, bytes))
+    }
+}
+
+/// A body in pieces; its memory counts until the last of them is taken by the connection.
+fn held_body(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
+    let pieces = stream::unfold((bytes, room), async |(mut left, room)| {
+        if left.is_empty() {
+            return None;
+        }
+        let piece = left.split_to(left.len().min(PIECE_BYTES_MAX));
+        Some((Ok::<_, std::convert::Infallible>(piece), (left, room)))
+    });
+    Body::from_stream(pieces)
 }

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use esker_env::{Env, Shutdown};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::limits::{BODIES_BYTES_MAX, BODY_BYTES_MAX, REQUESTS_MAX};
+use crate::connection::Connections;
+use crate::front::{Front, Places};
+use crate::limits::{CONNECTIONS_MAX, REQUESTS_MAX};
 use crate::parts::HttpParts;
 use crate::problem::{Problem, ProblemKind};
-use crate::{append, health, read, topics};
+use crate::v3::V3Error;
+use crate::{append, configs, groups, health, openapi, read, topics, v3};
 
 /// Settings of the HTTP front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,61 +67,72 @@ pub struct HttpServer {
 }
 
 /// All paths.
-pub(crate) fn router(parts: HttpParts, requests_max: usize) -> Router {
-    let places = Arc::new(Places {
-        requests: Semaphore::new(requests_max),
-        body_bytes: Semaphore::new(BODIES_BYTES_MAX),
-    });
-    let api = Router::new()
-        .route("/topics", get(topics::list).post(topics::create))
-        .route(
-            "/topics/{name}",
-            get(topics::describe).delete(topics::delete),
-        )
-        .route("/topics/{name}/records", post(append::append))
-        .route(
-            "/topics/{name}/partitions/{partition}/records",
-            get(read::read),
-        )
-        .layer(from_fn_with_state(places, one_place));
-    Router::new()
-        .nest("/api/v1", api)
+pub(crate) fn router(front: Arc<Front>) -> Router {
+    let limited = |front: &Arc<Front>| from_fn_with_state(Arc::clone(front), one_place);
+    let native = OpenApiRouter::new()
+        .routes(routes!(topics::list, topics::create))
+        .routes(routes!(topics::describe, topics::delete))
+        .routes(routes!(configs::list))
+        .routes(routes!(append::append))
+        .routes(routes!(append::append_one, read::read))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::describe))
+        .routes(routes!(groups::offsets, groups::set))
+        .routes(routes!(groups::reset))
+        .layer(limited(&front));
+    let described = OpenApiRouter::with_openapi(openapi::Described::openapi())
+        .nest("/api/v1", native)
+        .nest("/v3", confluent().layer(limited(&front)));
+    let (router, document) = described.split_for_parts();
+    let document = openapi::finished(document);
+    let text = document.to_pretty_json().unwrap_or_default();
+    // The same under the path that Confluent's server has; described once.
+    let (alias, _) = confluent().layer(limited(&front)).split_for_parts();
+    let served = Router::new()
+        .route("/openapi.json", get(openapi::serve))
+        .with_state(openapi::Served(Arc::new(text)));
+    router
+        .nest("/kafka/v3", alias)
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .fallback(|| async { Problem::new(ProblemKind::NotFound, "see /api/v1/topics") })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .fallback(|| async { Problem::new(ProblemKind::NotFound, "see /openapi.json") })
+        .layer(DefaultBodyLimit::disable())
+        .with_state(front)
+        .merge(served)
         .layer(from_fn(plain_refusals))
-        .with_state(parts)
 }
 
-/// Room for requests and for their bodies.
-#[derive(Debug)]
-struct Places {
-    requests: Semaphore,
-    body_bytes: Semaphore,
-}
-
-/// Bytes that the body may take: what it says, or all that is allowed when it does not say.
-fn body_bytes(request: &Request) -> u32 {
-    let most = u32::try_from(BODY_BYTES_MAX).unwrap_or(u32::MAX);
-    if matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::DELETE
-    ) {
-        return 0;
-    }
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u32>().ok());
-    length.map_or(most, |length| length.min(most))
+fn confluent() -> OpenApiRouter<Arc<Front>> {
+    OpenApiRouter::new()
+        .routes(routes!(v3::resources::clusters))
+        .routes(routes!(v3::resources::cluster))
+        .routes(routes!(v3::resources::topics, v3::resources::create_topic))
+        .routes(routes!(v3::resources::topic, v3::resources::delete_topic))
+        .routes(routes!(v3::resources::partitions))
+        .routes(routes!(v3::resources::partition))
+        .routes(routes!(v3::resources::configs))
+        .routes(routes!(v3::resources::config))
+        .routes(routes!(v3::records::produce))
 }
 
 /// Health is answered always; the rest only while there is a place.
-async fn one_place(State(places): State<Arc<Places>>, request: Request, next: Next) -> Response {
-    let body = places.body_bytes.try_acquire_many(body_bytes(&request));
-    match (places.requests.try_acquire(), body) {
-        (Ok(_place), Ok(_body)) => next.run(request).await,
-        _ => Problem::new(ProblemKind::Overloaded, "come back a little later").into_response(),
+async fn one_place(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    let is_v3 = is_confluent(request.uri().path());
+    match front.places.request() {
+        Ok(_place) => next.run(request).await,
+        Err(problem) => told(problem, is_v3),
+    }
+}
+
+fn is_confluent(path: &str) -> bool {
+    path.starts_with("/v3/") || path.starts_with("/kafka/v3/")
+}
+
+fn told(problem: Problem, is_v3: bool) -> Response {
+    match is_v3 {
+        true => V3Error::from(problem).into_response(),
+        false => problem.into_response(),
     }
 }
 
@@ -129,7 +145,6 @@ async fn plain_refusals(request: Request, next: Next) -> Response {
         .get("content-type")
         .is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
     let kind = match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ProblemKind::TooLarge,
         StatusCode::METHOD_NOT_ALLOWED => ProblemKind::MethodNotAllowed,
         StatusCode::BAD_REQUEST => ProblemKind::BadRequest,
         _ => return response,
@@ -137,11 +152,13 @@ async fn plain_refusals(request: Request, next: Next) -> Response {
     if is_document {
         return response;
     }
-    let detail = match kind {
-        ProblemKind::TooLarge => format!("a body has at most {BODY_BYTES_MAX} bytes"),
-        _ => format!("{path} was not understood"),
-    };
-    Problem::new(kind, detail).into_response()
+    let allowed = response.headers().get(header::ALLOW).cloned();
+    let problem = Problem::new(kind, format!("{path} was not understood"));
+    let mut response = told(problem, is_confluent(&path));
+    if let Some(allowed) = allowed {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }
 
 impl HttpServer {
@@ -179,23 +196,20 @@ impl HttpServer {
 
     /// Serves until asked to stop, then waits for requests in progress, within bounds.
     pub async fn run(self, shutdown: Shutdown) {
-        let router = router(self.parts, self.config.requests_max);
-        let stop = shutdown.clone();
-        let serving = axum::serve(self.socket, router)
-            .with_graceful_shutdown(async move { stop.requested().await });
-        let clock = Arc::clone(&self.env.clock);
-        let limit = self.config.drain_timeout;
-        let drained = async {
-            shutdown.requested().await;
-            clock.sleep(limit).await;
+        let front = Arc::new(Front {
+            parts: self.parts,
+            env: self.env.clone(),
+            shutdown: shutdown.clone(),
+            places: Places::new(self.config.requests_max),
+        });
+        let connections = Connections {
+            router: router(front),
+            clock: Arc::clone(&self.env.clock),
+            shutdown,
+            connections_max: CONNECTIONS_MAX,
         };
-        tokio::select! {
-            served = serving.into_future() => {
-                if let Err(error) = served {
-                    tracing::error!(%error, "http front ended");
-                }
-            }
-            () = drained => tracing::warn!("http requests cut at the drain limit"),
-        }
+        connections
+            .serve(self.socket, self.config.drain_timeout)
+            .await;
     }
 }

@@ -1,15 +1,22 @@
 //! Claims about the HTTP front, asked through its router with a small log behind it.
 
+mod groups;
+mod limits;
+mod streams;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{self, HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
+use esker_env::{Env, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{
-    Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, GroupRequest,
-    MetadataError, Topic, TopicName, TopicRef, TopicTable,
+    Admin, CommittedOffset, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError,
+    DescribedGroup, GroupError, GroupOverview, GroupReply, GroupRequest, GroupState, MetadataError,
+    Topic, TopicName, TopicRef, TopicTable,
 };
 use esker_types::{ClusterId, Offset, ProducerId, Timestamp, TopicId, TopicPartition};
 use futures::FutureExt as _;
@@ -18,25 +25,55 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::front::{Front, Places};
 use crate::limits::{
     APPEND_RECORDS_MAX, BODIES_BYTES_MAX, BODY_BYTES_MAX, READ_BYTES_MAX, READ_RECORDS_MAX,
     RECORD_HEADERS_MAX, REQUESTS_MAX, WAIT_MAX,
 };
 use crate::parts::{
-    Appender, Health, HttpParts, LogReader, NewRecord, ReadFrom, ReadOutcome, ReadQuery,
-    ReadRecord, RecordPlace,
+    AppendRecords, Appender, BatchHead, Health, HttpParts, LogReader, NewRecord, PendingAppend,
+    PendingBatch, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordIterator, RecordPlace,
 };
 use crate::problem::{Problem, ProblemKind};
 use crate::server::router;
 
 /// Everything behind the front: one partition's log in memory, and a topic table.
-#[derive(Debug, Default)]
-struct Log {
+#[derive(Debug)]
+pub(crate) struct Log {
+    env: Env,
     topics: Mutex<TopicTable>,
     records: Mutex<Vec<NewRecord>>,
+    appends: Mutex<Vec<AppendRecords>>,
+    batches: Mutex<Vec<Bytes>>,
+    refusal: Mutex<Option<Problem>>,
+    is_stuck: Mutex<bool>,
+    groups: Mutex<Vec<GroupRequest>>,
     queries: Mutex<Vec<ReadQuery>>,
     failure: Mutex<Option<MetadataError>>,
     not_ready: Mutex<Option<String>>,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            env: Env::system(),
+            topics: Mutex::default(),
+            records: Mutex::default(),
+            appends: Mutex::default(),
+            batches: Mutex::default(),
+            refusal: Mutex::default(),
+            is_stuck: Mutex::default(),
+            groups: Mutex::default(),
+            queries: Mutex::default(),
+            failure: Mutex::default(),
+            not_ready: Mutex::default(),
+        }
+    }
+
+    fn end(&self) -> Offset {
+        let count = self.records.lock().unwrap().len();
+        Offset::new(u64::try_from(count).unwrap()).unwrap()
+    }
 }
 
 impl Admin for Log {
@@ -83,68 +120,162 @@ impl Admin for Log {
         async { Err(MetadataError::Unavailable) }.boxed()
     }
 
-    fn group(&self, _: GroupRequest) -> BoxFuture<'_, Result<GroupReply, MetadataError>> {
-        async { Err(MetadataError::Unavailable) }.boxed()
+    fn group(&self, request: GroupRequest) -> BoxFuture<'_, Result<GroupReply, MetadataError>> {
+        let reply = match &request {
+            GroupRequest::Commit(commit) if commit.group == "busy" => {
+                GroupReply::Committed(Err(GroupError::UnknownMember))
+            }
+            GroupRequest::Commit(commit) => {
+                GroupReply::Committed(Ok(commit.offsets.iter().map(|_| Ok(())).collect()))
+            }
+            GroupRequest::Fetch(_) => {
+                let committed = CommittedOffset {
+                    offset: Offset::ZERO,
+                    leader_epoch: -1,
+                    metadata: "m".to_owned(),
+                };
+                let at = TopicPartition {
+                    topic: TopicId::from_bytes([9; 16]),
+                    partition: esker_types::PartitionIndex::default(),
+                };
+                GroupReply::Offsets(Ok(vec![(at, committed)]))
+            }
+            GroupRequest::Describe(groups) => {
+                let described = |group: &String| DescribedGroup {
+                    group: group.clone(),
+                    state: GroupState::Stable,
+                    protocol_type: "consumer".to_owned(),
+                    protocol: "range".to_owned(),
+                    members: Vec::new(),
+                };
+                GroupReply::Described(groups.iter().map(described).collect())
+            }
+            _ => GroupReply::Listed(vec![GroupOverview {
+                group: "g".to_owned(),
+                protocol_type: "consumer".to_owned(),
+                state: GroupState::Empty,
+            }]),
+        };
+        self.groups.lock().unwrap().push(request);
+        async move { Ok(reply) }.boxed()
     }
 }
 
 impl Appender for Log {
-    fn append(
-        &self,
-        topic: Arc<Topic>,
-        records: Vec<NewRecord>,
-    ) -> BoxFuture<'_, Result<Vec<RecordPlace>, Problem>> {
+    fn append(&self, request: AppendRecords) -> BoxFuture<'_, Result<PendingAppend, Problem>> {
         let mut log = self.records.lock().unwrap();
-        let partition = topic.at(esker_types::PartitionIndex::default()).partition;
+        let partition = esker_types::PartitionIndex::default();
         let first = u64::try_from(log.len()).unwrap();
         let offsets = (first..).map(|offset| Offset::new(offset).unwrap());
-        let places = records
-            .iter()
-            .zip(offsets)
-            .map(|(record, offset)| RecordPlace {
+        let places = request.records.iter().zip(offsets).map(|(record, offset)| {
+            Ok(RecordPlace {
                 partition: record.partition.unwrap_or(partition),
                 offset,
-            });
-        let places = places.collect();
-        log.extend(records);
-        async move { Ok(places) }.boxed()
+                timestamp: record.timestamp.unwrap_or(Timestamp::from_millis(7)),
+            })
+        });
+        let places: Vec<_> = places.collect();
+        log.extend(request.records.iter().cloned());
+        self.appends.lock().unwrap().push(request);
+        let refusal = self.refusal.lock().unwrap().clone();
+        let is_stuck = *self.is_stuck.lock().unwrap();
+        let outcome = async move {
+            if is_stuck {
+                std::future::pending::<()>().await;
+            }
+            match refusal {
+                Some(problem) => places.iter().map(|_| Err(problem.clone())).collect(),
+                None => places,
+            }
+        };
+        async move { Ok(outcome.boxed()) }.boxed()
+    }
+
+    fn append_batch(
+        &self,
+        topic_partition: TopicPartition,
+        batch: Bytes,
+    ) -> BoxFuture<'_, Result<PendingBatch, Problem>> {
+        self.batches.lock().unwrap().push(batch);
+        let place = RecordPlace {
+            partition: topic_partition.partition,
+            offset: Offset::ZERO,
+            timestamp: Timestamp::from_millis(7),
+        };
+        async move { Ok(async move { Ok(place) }.boxed()) }.boxed()
+    }
+
+    /// A batch of this log: 8 bytes, then its length, then its records' number.
+    fn batch_head(&self, bytes: &[u8]) -> Result<Option<BatchHead>, Problem> {
+        let number = |at: usize| {
+            let bytes: [u8; 4] = bytes[at..at + 4].try_into().unwrap();
+            u32::from_be_bytes(bytes)
+        };
+        Ok((bytes.len() >= 16).then(|| BatchHead {
+            batch_bytes: number(8),
+            record_count: number(12),
+        }))
     }
 }
 
 impl LogReader for Log {
     fn read(&self, query: ReadQuery) -> BoxFuture<'_, Result<ReadOutcome, Problem>> {
         self.queries.lock().unwrap().push(query);
-        let log = self.records.lock().unwrap();
-        let end = Offset::new(u64::try_from(log.len()).unwrap()).unwrap();
-        let records = log.iter().enumerate().map(|(index, record)| ReadRecord {
-            offset: Offset::new(u64::try_from(index).unwrap()).unwrap(),
-            timestamp: record.timestamp.unwrap_or(Timestamp::from_millis(7)),
-            key: record.key.clone(),
-            value: record.value.clone(),
-            headers: record
-                .headers
-                .iter()
-                .map(|header| (Bytes::from(header.name.clone()), header.value.clone()))
-                .collect(),
-        });
-        let outcome = match query.from {
-            ReadFrom::Offset(offset) if offset > end => Err(Problem::new(
-                ProblemKind::OffsetOutOfRange,
-                "beyond the end",
-            )),
-            _ => Ok(ReadOutcome {
-                records: records.collect(),
-                next_offset: end,
+        async move {
+            let begin = self.locate(query.topic_partition, query.from).await?;
+            let end = self.end();
+            if begin > end {
+                let kind = ProblemKind::OffsetOutOfRange;
+                return Err(Problem::new(kind, "beyond the end"));
+            }
+            if begin == end {
+                self.env.clock.sleep(query.wait).await;
+            }
+            // One record a batch.
+            let batches = (begin.get()..end.get()).take(1000);
+            let batches: Vec<_> = batches
+                .map(|index| Bytes::copy_from_slice(&index.to_be_bytes()))
+                .collect();
+            let count = u32::try_from(batches.len()).unwrap();
+            Ok(ReadOutcome {
+                begin,
+                batches,
+                next_offset: begin.after(count).unwrap(),
                 high_watermark: end,
                 log_start: Offset::ZERO,
-            }),
-        };
-        async move { outcome }.boxed()
+            })
+        }
+        .boxed()
+    }
+
+    fn records(&self, batch: &Bytes) -> Result<RecordIterator, Problem> {
+        let index = u64::from_be_bytes(batch[..].try_into().unwrap());
+        let record = self.records.lock().unwrap()[usize::try_from(index).unwrap()].clone();
+        let headers = record.headers.iter();
+        let headers = headers
+            .map(|header| (Bytes::from(header.name.clone()), header.value.clone()))
+            .collect();
+        Ok(Box::new(std::iter::once(Ok(ReadRecord {
+            offset: Offset::new(index).unwrap(),
+            timestamp: record.timestamp.unwrap_or(Timestamp::from_millis(7)),
+            key: record.key,
+            value: record.value,
+            headers,
+        }))))
     }
 
     fn bounds(&self, _: TopicPartition) -> BoxFuture<'_, Result<(Offset, Offset), Problem>> {
-        let end = u64::try_from(self.records.lock().unwrap().len()).unwrap();
-        async move { Ok((Offset::ZERO, Offset::new(end).unwrap())) }.boxed()
+        async move { Ok((Offset::ZERO, self.end())) }.boxed()
+    }
+
+    fn locate(&self, _: TopicPartition, from: ReadFrom) -> BoxFuture<'_, Result<Offset, Problem>> {
+        let end = self.end();
+        let offset = match from {
+            ReadFrom::Offset(offset) => offset,
+            ReadFrom::Earliest | ReadFrom::Timestamp(_) => Offset::ZERO,
+            ReadFrom::Tail(back) => Offset::new(end.get().saturating_sub(back)).unwrap(),
+        };
+        async move { Ok(offset) }.boxed()
     }
 }
 
@@ -172,21 +303,56 @@ fn topic(name: &str, partitions: u32) -> Topic {
     }
 }
 
-struct World {
+pub(crate) struct World {
     log: Arc<Log>,
+    stop: ShutdownTrigger,
+    shutdown: Shutdown,
+    /// Servers on sockets, ended with the world.
+    servers: Mutex<Vec<esker_env::TaskGroup>>,
 }
 
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     kind: String,
+    headers: HeaderMap,
     body: Value,
+    text: String,
 }
 
 impl World {
     fn new() -> Self {
-        let log = Arc::new(Log::default());
+        let log = Arc::new(Log::new());
         log.topics.lock().unwrap().insert(topic("t", 3));
-        Self { log }
+        let (stop, shutdown) = Shutdown::new();
+        Self {
+            log,
+            stop,
+            shutdown,
+            servers: Mutex::default(),
+        }
+    }
+
+    fn front(&self, requests_max: usize) -> Arc<Front> {
+        Arc::new(Front {
+            parts: self.parts(),
+            env: self.log.env.clone(),
+            shutdown: self.shutdown.clone(),
+            places: Places::new(requests_max),
+        })
+    }
+
+    fn router(&self) -> Router {
+        router(self.front(REQUESTS_MAX))
+    }
+
+    fn values(&self) -> Vec<String> {
+        let records = self.log.records.lock().unwrap();
+        let values = records
+            .iter()
+            .map(|record| record.value.clone().unwrap_or_default());
+        values
+            .map(|value| String::from_utf8(value.to_vec()).unwrap())
+            .collect()
     }
 
     fn parts(&self) -> HttpParts {
@@ -211,14 +377,11 @@ impl World {
     ) -> Answer {
         let request = Request::builder().method(method).uri(path);
         let request = request.body(body.into()).unwrap();
-        let response = router(self.parts(), places).oneshot(request).await.unwrap();
-        let status = response.status();
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, kind, body }
+        answer(router(self.front(places)), request).await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+        answer(self.router(), request.body(body.into()).unwrap()).await
     }
 
     async fn append(&self, body: &Value) -> Answer {
@@ -229,6 +392,24 @@ impl World {
     async fn read(&self, query: &str) -> Answer {
         let path = format!("/api/v1/topics/t/partitions/1/records?{query}");
         self.ask(Method::GET, &path, "").await
+    }
+}
+
+async fn answer(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let headers = response.headers().clone();
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text.clone()));
+    Answer {
+        status,
+        kind,
+        headers,
+        body,
+        text,
     }
 }
 
@@ -402,7 +583,7 @@ async fn topics_that_cannot_be_are_refused() {
 async fn trouble_behind_the_front_is_told_as_what_it_is() {
     let world = World::new();
     let cases = [
-        (MetadataError::Overloaded, 503, "overloaded"),
+        (MetadataError::Overloaded, 429, "overloaded"),
         (MetadataError::Recovering, 503, "unavailable"),
         (MetadataError::Unavailable, 503, "unavailable"),
         (MetadataError::Unknown, 504, "outcome-unknown"),
@@ -430,8 +611,10 @@ async fn paths_methods_and_places_that_are_not_there_are_told() {
     );
     let put = world.ask(Method::PUT, "/api/v1/topics", "").await;
     assert_problem(&put, 405, "method-not-allowed");
+    assert!(put.headers.contains_key(header::ALLOW));
     let crowded = world.ask_with(0, Method::GET, "/api/v1/topics", "").await;
-    assert_problem(&crowded, 503, "overloaded");
+    assert_problem(&crowded, 429, "overloaded");
+    assert_eq!(crowded.headers[header::RETRY_AFTER], "1");
     let partition = "/api/v1/topics/t/partitions/x/records";
     assert_problem(
         &world.ask(Method::GET, partition, "").await,
@@ -443,7 +626,7 @@ async fn paths_methods_and_places_that_are_not_there_are_told() {
 #[tokio::test]
 async fn bodies_beyond_the_memory_for_all_are_refused_until_others_are_done() {
     let world = World::new();
-    let router = router(world.parts(), REQUESTS_MAX);
+    let router = world.router();
     let open = |length: usize| {
         let (sender, body) = futures::channel::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let request = Request::post("/api/v1/topics/t/records")
@@ -464,7 +647,7 @@ async fn bodies_beyond_the_memory_for_all_are_refused_until_others_are_done() {
     pending.clear();
     let (_sender, after) = open(1);
 
-    assert_eq!(beyond, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(beyond, StatusCode::TOO_MANY_REQUESTS);
     assert!(
         futures::poll!(Box::pin(after)).is_pending(),
         "there is room again"

@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -18,19 +17,29 @@ use esker_metadata_api::{
 use esker_types::PartitionIndex;
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::body::parse_json;
+use crate::body::{WholeBody, parse_json};
+use crate::front::Front;
 use crate::parts::HttpParts;
 use crate::problem::{Problem, ProblemKind};
 
 type Answer<T> = Result<T, Problem>;
 
-#[derive(Debug, Deserialize)]
+/// A topic to be made.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewTopic {
+pub(crate) struct NewTopic {
+    #[schema(
+        min_length = 1,
+        max_length = 249,
+        pattern = "^[a-zA-Z0-9_-][a-zA-Z0-9._-]*$"
+    )]
     name: String,
     #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 10_000, default = 1)]
     partitions: u32,
+    /// Kafka's topic settings, as text.
     #[serde(default)]
     configs: BTreeMap<String, String>,
 }
@@ -39,28 +48,28 @@ fn one() -> u32 {
     1
 }
 
-#[derive(Debug, Serialize)]
-struct TopicRow {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicRow {
     name: String,
     id: String,
     partitions: u32,
     configs: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Serialize)]
-struct PartitionRow {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PartitionRow {
     partition: u32,
     log_start: u64,
     high_watermark: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct TopicList {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicList {
     topics: Vec<TopicRow>,
 }
 
-#[derive(Debug, Serialize)]
-struct DescribedTopic {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DescribedTopic {
     #[serde(flatten)]
     topic: TopicRow,
     partition_offsets: Vec<PartitionRow>,
@@ -106,12 +115,12 @@ pub(crate) async fn find(parts: &HttpParts, name: &str) -> Answer<Arc<Topic>> {
     })
 }
 
-fn valid_name(name: &str) -> Answer<TopicName> {
+pub(crate) fn valid_name(name: &str) -> Answer<TopicName> {
     TopicName::new(name)
         .map_err(|error| Problem::new(ProblemKind::BadRequest, format!("{error}: {name:?}")))
 }
 
-fn valid_configs(given: BTreeMap<String, String>) -> Answer<BTreeMap<String, String>> {
+pub(crate) fn valid_configs(given: BTreeMap<String, String>) -> Answer<BTreeMap<String, String>> {
     let bad = |detail: String| Problem::new(ProblemKind::BadRequest, detail);
     let mut configs = BTreeMap::new();
     for (name, value) in given {
@@ -126,8 +135,16 @@ fn valid_configs(given: BTreeMap<String, String>) -> Answer<BTreeMap<String, Str
     Ok(configs)
 }
 
-pub(crate) async fn create(State(parts): State<HttpParts>, body: Bytes) -> Answer<Response> {
-    let wanted: NewTopic = parse_json(&body)?;
+/// Creates a topic.
+#[utoipa::path(
+    post,
+    path = "/topics",
+    tag = "topics",
+    request_body = NewTopic,
+    responses((status = 201, description = "Created", body = TopicRow)),
+)]
+pub(crate) async fn create(State(front): State<Arc<Front>>, body: WholeBody) -> Answer<Response> {
+    let wanted: NewTopic = parse_json(&body.bytes)?;
     let partitions = NonZeroU32::new(wanted.partitions);
     let partitions = partitions.filter(|count| count.get() <= PARTITIONS_PER_TOPIC_MAX);
     let partition_count = partitions.ok_or_else(|| {
@@ -141,7 +158,7 @@ pub(crate) async fn create(State(parts): State<HttpParts>, body: Bytes) -> Answe
         configs: valid_configs(wanted.configs)?,
         validate_only: false,
     };
-    let created = parts.admin.create_topic(request).await;
+    let created = front.parts.admin.create_topic(request).await;
     let topic = created.map_err(create_problem)?.topic;
     let mut response = (StatusCode::CREATED, Json(TopicRow::of(&topic))).into_response();
     let location = HeaderValue::from_str(&format!("/api/v1/topics/{}", topic.name));
@@ -151,7 +168,7 @@ pub(crate) async fn create(State(parts): State<HttpParts>, body: Bytes) -> Answe
     Ok(response)
 }
 
-fn create_problem(error: CreateTopicError) -> Problem {
+pub(crate) fn create_problem(error: CreateTopicError) -> Problem {
     match error {
         CreateTopicError::Exists => Problem::new(ProblemKind::TopicExists, "the name is taken"),
         CreateTopicError::Collides { with } => Problem::new(
@@ -165,20 +182,40 @@ fn create_problem(error: CreateTopicError) -> Problem {
     }
 }
 
-pub(crate) async fn list(State(parts): State<HttpParts>) -> Answer<Response> {
-    let topics = parts.admin.topics_current().await.map_err(unavailable)?;
+/// Lists topics.
+#[utoipa::path(
+    get,
+    path = "/topics",
+    tag = "topics",
+    responses((status = 200, description = "All topics, by name", body = TopicList)),
+)]
+pub(crate) async fn list(State(front): State<Arc<Front>>) -> Answer<Response> {
+    let topics = front
+        .parts
+        .admin
+        .topics_current()
+        .await
+        .map_err(unavailable)?;
     let topics = topics.iter().map(|topic| TopicRow::of(topic)).collect();
     Ok(Json(TopicList { topics }).into_response())
 }
 
+/// Describes a topic, with where each partition begins and ends.
+#[utoipa::path(
+    get,
+    path = "/topics/{name}",
+    tag = "topics",
+    params(("name" = String, Path, description = "Topic")),
+    responses((status = 200, description = "The topic", body = DescribedTopic)),
+)]
 pub(crate) async fn describe(
-    State(parts): State<HttpParts>,
+    State(front): State<Arc<Front>>,
     Path(name): Path<String>,
 ) -> Answer<Response> {
-    let topic = find(&parts, &name).await?;
+    let topic = find(&front.parts, &name).await?;
     let mut partition_offsets = Vec::new();
     for partition in (0..topic.partition_count.get()).filter_map(PartitionIndex::new) {
-        let (log_start, high_watermark) = parts.reader.bounds(topic.at(partition)).await?;
+        let (log_start, high_watermark) = front.parts.reader.bounds(topic.at(partition)).await?;
         partition_offsets.push(PartitionRow {
             partition: partition.get(),
             log_start: log_start.get(),
@@ -193,12 +230,20 @@ pub(crate) async fn describe(
     .into_response())
 }
 
+/// Deletes a topic and its records.
+#[utoipa::path(
+    delete,
+    path = "/topics/{name}",
+    tag = "topics",
+    params(("name" = String, Path, description = "Topic")),
+    responses((status = 204, description = "Deleted")),
+)]
 pub(crate) async fn delete(
-    State(parts): State<HttpParts>,
+    State(front): State<Arc<Front>>,
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
     let topic = TopicRef::Name(valid_name(&name)?);
-    match parts.admin.delete_topic(topic).await {
+    match front.parts.admin.delete_topic(topic).await {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
         Err(DeleteTopicError::Unknown) => Err(Problem::new(
             ProblemKind::UnknownTopic,

@@ -21,7 +21,7 @@ use esker_metadata_api::{
 };
 use esker_record::{Compression, ProduceRules, Recompression, ValidatedBatch, validate_produced};
 use esker_types::limits::RECORD_BATCH_BYTES_MAX;
-use esker_types::{MonotonicTime, PartitionIndex, Timestamp, TopicPartition};
+use esker_types::{MonotonicTime, Offset, PartitionIndex, Timestamp, TopicPartition};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -45,6 +45,27 @@ pub struct AppendRequest {
     pub topic_partition: TopicPartition,
     /// Exactly one record batch, base offset 0.
     pub batch: Bytes,
+    /// Append only when the partition's last committed record ends here and nothing is undecided.
+    pub expected_end: Option<Offset>,
+}
+
+/// A batch of an [`AppendRequest`], queued for the writer.
+#[derive(Debug)]
+#[must_use = "the outcome is told nowhere else"]
+pub struct PendingAppend(Pending);
+
+impl PendingAppend {
+    /// Waits until the batch is in the log, or surely or perhaps not.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::kind`] says what may be done. After
+    /// [`AppendError::Undecided`] the batch may be in the log.
+    ///
+    /// # Cancel safety
+    /// When dropped, the batch goes on being written.
+    pub async fn outcome(self) -> Result<Appended, AppendError> {
+        self.0.outcome().await
+    }
 }
 
 /// The batches of one request, in its order; never empty.
@@ -95,20 +116,18 @@ impl Admission {
             Some(error) => self.refuse_all(request, &error),
             None => self.admit(&context, request).await,
         };
-        if acks != 0 {
-            return reply.answer().boxed();
-        }
-        // No answer will tell of a refusal: closing makes the client ask for metadata.
-        let ending = if reply.has_refusal() {
-            Reply::Close
+        if acks == 0 {
+            reply.silence().boxed()
         } else {
-            Reply::Nothing
-        };
-        std::future::ready(ending).boxed()
+            reply.answer().boxed()
+        }
     }
 
-    /// Appends one batch and waits for its outcome.
-    pub(crate) async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
+    /// Admits one batch: done when it is queued.
+    pub(crate) async fn append(
+        &self,
+        request: AppendRequest,
+    ) -> Result<PendingAppend, AppendError> {
         if self.shutdown.is_requested() {
             return Err(self.refused(AppendError::Stopping));
         }
@@ -139,8 +158,14 @@ impl Admission {
         let rules = TopicRules::of(&topic, &common);
         let mut batches = Vec::new();
         let pending = self.admit_batch(request.batch, at, &rules, &common, &mut batches);
+        for batch in &mut batches {
+            batch.body.summary.expected_end = request.expected_end;
+        }
         self.hand_over(batches).await;
-        pending.outcome().await
+        match pending {
+            Pending::Refused(error) => Err(error),
+            pending @ Pending::Admitted(_) => Ok(PendingAppend(pending)),
+        }
     }
 
     fn refused(&self, error: AppendError) -> AppendError {
@@ -414,6 +439,7 @@ fn summary(topic_partition: TopicPartition, batch: &ValidatedBatch) -> Reservati
             },
         ),
         transactional: header.is_transactional(),
+        expected_end: None,
     }
 }
 

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esker_metadata_api::ReservationSummary;
-use esker_types::{ProducerId, TopicPartition};
+use esker_types::{Offset, ProducerId, TopicPartition};
 
 use crate::pool::PoolPermit;
 use crate::slots::ReplySlot;
 
 /// Batches that must keep their order: those of one producer in one partition, and those without
-/// a producer id in one partition (I12, CP8).
+/// a producer id in one partition (I12, CP8). Conditional appends wait for undecided ones, so they
+/// have lanes of their own: nobody else waits behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane {
     topic_partition: TopicPartition,
     producer: Option<ProducerId>,
+    expected_end: Option<Offset>,
 }
 
 impl Lane {
@@ -40,6 +42,7 @@ impl BatchBody {
         Lane {
             topic_partition: self.summary.topic_partition,
             producer: self.summary.producer.map(|span| span.producer_id),
+            expected_end: self.summary.expected_end,
         }
     }
 

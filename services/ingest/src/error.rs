@@ -136,7 +136,8 @@ fn kind_of(refusal: ProduceRefusal) -> AppendErrorKind {
         }
         ProduceRefusal::OutOfOrderSequence
         | ProduceRefusal::DuplicateForgotten
-        | ProduceRefusal::OffsetsExhausted => AppendErrorKind::Invalid,
+        | ProduceRefusal::OffsetsExhausted
+        | ProduceRefusal::UnexpectedEnd { .. } => AppendErrorKind::Invalid,
         ProduceRefusal::ProducerFenced => AppendErrorKind::Fenced,
     }
 }

@@ -99,6 +99,7 @@ pub(crate) fn batch(wanted: Wanted) -> (AdmittedBatch, oneshot::Receiver<Outcome
             max_timestamp: timestamp,
             producer: span,
             transactional: false,
+            expected_end: None,
         },
         bytes,
         deferrals: 0,

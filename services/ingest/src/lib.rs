@@ -27,7 +27,7 @@ mod session;
 mod slots;
 mod writer;
 
-pub use admit::AppendRequest;
+pub use admit::{AppendRequest, PendingAppend};
 pub use config::{IngestConfig, IngestConfigError};
 pub use error::{AppendError, AppendErrorKind, IngestError};
 pub use metrics::{FlushReason, Metrics, SessionLoss};

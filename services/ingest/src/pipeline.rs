@@ -20,7 +20,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::admit::{Admission, AdmittedRequest, AppendRequest};
+use crate::admit::{Admission, AdmittedRequest, AppendRequest, PendingAppend};
 use crate::calls::{Calls, Peers};
 use crate::config::IngestConfig;
 use crate::error::{AppendError, IngestError};
@@ -134,6 +134,18 @@ impl Ingest {
     /// # Cancel safety
     /// When dropped, the batch may be appended or not.
     pub async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
+        self.admission.append(request).await?.outcome().await
+    }
+
+    /// Admits one record batch, for fronts with several in flight: those admitted one after the
+    /// other into one partition keep their order. Waits while the byte pool is full.
+    ///
+    /// # Errors
+    /// [`AppendError`]: it was not admitted, nothing is written.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, nothing is admitted.
+    pub async fn admit(&self, request: AppendRequest) -> Result<PendingAppend, AppendError> {
         self.admission.append(request).await
     }
 

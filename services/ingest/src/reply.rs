@@ -42,10 +42,17 @@ pub(crate) struct PendingReply {
 }
 
 impl PendingReply {
-    /// Some partition was not admitted.
-    pub(crate) fn has_refusal(&self) -> bool {
-        let mut partitions = self.topics.iter().flat_map(|(_, partitions)| partitions);
-        partitions.any(|(_, pending)| matches!(pending, Pending::Refused(_)))
+    /// The end of a request with acks 0: no answer; one failure closes the connection, as in
+    /// Kafka, since only that makes the client ask for metadata again.
+    pub(crate) async fn silence(self) -> Reply {
+        for (_, partitions) in self.topics {
+            for (_, pending) in partitions {
+                if pending.outcome().await.is_err() {
+                    return Reply::Close;
+                }
+            }
+        }
+        Reply::Nothing
     }
 
     /// Waits for every batch, then answers.
@@ -147,7 +154,9 @@ fn refusal_code(refusal: ProduceRefusal) -> KafkaError {
         ProduceRefusal::ProducerFenced => KafkaError::InvalidProducerEpoch,
         ProduceRefusal::PredecessorVoid => KafkaError::NotLeaderOrFollower,
         // Kafka has no code for it; this one is final for every client.
-        ProduceRefusal::OffsetsExhausted => KafkaError::PolicyViolation,
+        ProduceRefusal::OffsetsExhausted | ProduceRefusal::UnexpectedEnd { .. } => {
+            KafkaError::PolicyViolation
+        }
     }
 }
 

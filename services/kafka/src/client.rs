@@ -6,6 +6,7 @@
 //! so dropping a request's future never leaves a half-read reply to another.
 
 mod cluster;
+mod configs;
 mod error;
 mod groups;
 mod log;
@@ -24,6 +25,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use crate::limits::{BOOTSTRAP_ADDRESSES_MAX, CLIENT_IDLE_SOCKETS_MAX, CLIENT_SOCKET_IDLE_MAX};
 use cluster::Cluster;
 pub use cluster::{Address, Broker};
+pub use configs::{ConfigChange, ConfigResource, Effect};
 pub use error::ClientError;
 pub use groups::{CommittedOffset, OffsetToCommit};
 pub use log::{FetchOptions, Fetched, Isolation, ListedOffset, OffsetQuery, Produced};
@@ -185,11 +187,11 @@ impl Client {
 
     /// Runs `attempt` until it succeeds, fails for good, or the tries are used up. Between tries
     /// the cluster's map is refreshed where the failure says that it was wrong.
-    async fn retrying<T>(
+    async fn retrying<T, Attempt: Future<Output = Result<T, ClientError>>>(
         &self,
         topic: Option<&str>,
         is_safe: fn(&ClientError) -> bool,
-        attempt: impl AsyncFn() -> Result<T, ClientError>,
+        attempt: impl Fn() -> Attempt,
     ) -> Result<T, ClientError> {
         let mut backoff = RETRY.begin();
         loop {

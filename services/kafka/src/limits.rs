@@ -41,7 +41,7 @@ pub const WRITE_SLICES_MAX: usize = 64;
 /// Addresses in one bootstrap list of the client.
 pub const BOOTSTRAP_ADDRESSES_MAX: usize = 64;
 /// Idle connections that a client keeps for each broker.
-pub const CLIENT_IDLE_SOCKETS_MAX: usize = 4;
+pub const CLIENT_IDLE_SOCKETS_MAX: usize = 8;
 /// A client's connection that was idle for this long is not used again: brokers close at 10 min.
 pub const CLIENT_SOCKET_IDLE_MAX: Duration = Duration::from_secs(60);
 

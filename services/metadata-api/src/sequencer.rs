@@ -38,6 +38,9 @@ pub struct ReservationSummary {
     pub producer: Option<ProducerSpan>,
     /// Part of a transaction.
     pub transactional: bool,
+    /// Placed only when nothing is undecided in the partition and its last committed record ends
+    /// here: a conditional append. `None` for all others.
+    pub expected_end: Option<Offset>,
 }
 
 /// A new session, registered durably.
@@ -87,6 +90,12 @@ pub enum ProduceRefusal {
     /// The partition's offsets are used up.
     #[error("partition has no offsets left")]
     OffsetsExhausted,
+    /// A conditional append that expected another end of the log.
+    #[error("partition ends at another offset than expected")]
+    UnexpectedEnd {
+        /// The end at this moment, or below what is still undecided.
+        end: Offset,
+    },
 }
 
 /// What became of one batch of a reservation.

@@ -6,6 +6,8 @@ pub const UNDECIDED_SEGMENTS_MAX: usize = 64;
 pub const BATCHES_REMEMBERED: usize = 5;
 /// Producers remembered per partition, in the durable state; those that wrote longest ago go first.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 2000;
+/// Idempotency keys remembered per partition, beside the producers; the oldest go first.
+pub const KEYS_PER_PARTITION_MAX: usize = 2000;
 /// Sessions open at a time: one per ingest process.
 pub const SESSIONS_OPEN_MAX: usize = 10_000;
 /// Ended and fully checkpointed sessions kept, so that their pods may still ask for the end.

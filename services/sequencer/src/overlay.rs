@@ -55,6 +55,8 @@ pub(crate) struct Candidate {
     pub(crate) epoch: ProducerEpoch,
     pub(crate) base_sequence: Sequence,
     pub(crate) record_count: u32,
+    /// Of an idempotency key: the producer's only batch, whose sequence tells its content.
+    pub(crate) is_keyed: bool,
 }
 
 impl Candidate {
@@ -65,6 +67,7 @@ impl Candidate {
             epoch: span.producer_epoch,
             base_sequence: Sequence::from_wire(span.base_sequence)?,
             record_count,
+            is_keyed: span.producer_id.is_keyed(),
         })
     }
 
@@ -79,6 +82,9 @@ impl Candidate {
         let Some(log) = known.committed else {
             return self.as_first(known);
         };
+        if self.is_keyed {
+            return Judgement::Refuse(ProduceRefusal::OutOfOrderSequence);
+        }
         let expected = if self.epoch == log.epoch() {
             log.next_sequence()
         } else {
@@ -132,7 +138,9 @@ impl Candidate {
                 base_offset: original.batch.base_offset,
             });
         }
-        let follows = if self.epoch == last.epoch {
+        let follows = if self.is_keyed {
+            false
+        } else if self.epoch == last.epoch {
             self.base_sequence == last.batch.end_sequence()
         } else {
             self.epoch > last.epoch && self.base_sequence == Sequence::ZERO
@@ -141,7 +149,11 @@ impl Candidate {
     }
 
     /// A producer without a committed batch may begin anywhere, but not behind a void one.
+    /// An idempotency key has nothing in front of it that could be missing.
     fn as_first(&self, known: Known<'_>) -> Judgement {
+        if self.is_keyed {
+            return Judgement::Place;
+        }
         let behind_void = match known.mark {
             Some(mark) => self.base_sequence.is_ahead_of(mark.first),
             None => known.in_grace && self.base_sequence != Sequence::ZERO,

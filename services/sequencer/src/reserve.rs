@@ -33,7 +33,8 @@ pub fn has_final_refusal(reply: &ReserveReply) -> bool {
             ProduceRefusal::UnknownPartition
             | ProduceRefusal::OutOfOrderSequence
             | ProduceRefusal::ProducerFenced
-            | ProduceRefusal::OffsetsExhausted => true,
+            | ProduceRefusal::OffsetsExhausted
+            | ProduceRefusal::UnexpectedEnd { .. } => true,
             ProduceRefusal::DuplicateForgotten | ProduceRefusal::PredecessorVoid => false,
         },
         BatchVerdict::Placed { .. }
@@ -263,7 +264,10 @@ impl<'a> Placing<'a> {
         self.deferred.clear();
         let log_start = log.map_or(Offset::ZERO, |log| log.log_start);
         for batch in run {
-            let judgement = self.judge(partition, log, batch);
+            let judgement = match self.judge(partition, log, batch) {
+                Judgement::Place => condition(partition, batch),
+                judged => judged,
+            };
             let verdict = match judgement {
                 Judgement::Place => self.place_batch(partition, log, batch),
                 Judgement::Duplicate { base_offset } => BatchVerdict::Duplicate {
@@ -371,6 +375,23 @@ impl<'a> Placing<'a> {
     fn finish(self) -> (ReserveReply, Vec<(PlacedBatch, u32)>, BTreeSet<SegmentId>) {
         let verdicts = self.verdicts;
         (ReserveReply { verdicts }, self.placed, self.blockers)
+    }
+}
+
+/// Whether a conditional batch may be placed. Records at or above the offset it expects are final
+/// as soon as they are committed; what rests on undecided ones waits for them (R1).
+fn condition(partition: &Partition, batch: &ReservationSummary) -> Judgement {
+    let Some(expected) = batch.expected_end else {
+        return Judgement::Place;
+    };
+    let end = partition.committed_end();
+    if end > expected || partition.next() < expected {
+        return Judgement::Refuse(ProduceRefusal::UnexpectedEnd { end });
+    }
+    match partition.last_undecided() {
+        Some(blocker) => Judgement::Defer { blocker },
+        None if end == expected => Judgement::Place,
+        None => Judgement::Refuse(ProduceRefusal::UnexpectedEnd { end }),
     }
 }
 

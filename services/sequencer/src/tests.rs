@@ -1,5 +1,6 @@
 //! Claims about the sequencer, by stage, and random histories against a model of the protocol.
 
+mod appends;
 mod checkpoint;
 mod decide;
 mod harness;

@@ -70,6 +70,19 @@ impl Partition {
         self.undecided.keys().next().copied()
     }
 
+    /// The segment that holds the highest undecided offsets.
+    pub(crate) fn last_undecided(&self) -> Option<SegmentId> {
+        let last = self.undecided.last_key_value();
+        last.map(|(_, reserved)| reserved.segment)
+    }
+
+    /// End of the last committed record, visible or not; a void range at the end does not count.
+    pub(crate) fn committed_end(&self) -> Offset {
+        let tail = self.tail.last_key_value();
+        let tail = tail.map_or(Offset::ZERO, |(_, last)| last.end_offset);
+        tail.max(self.high_watermark)
+    }
+
     /// Promises the next `record_count` offsets; `None` when there are not that many.
     pub(crate) fn reserve(&mut self, segment: SegmentId, record_count: u32) -> Option<Offset> {
         let base_offset = self.next;

@@ -19,6 +19,9 @@ pub const APPEND_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const COMMAND_OVERHEAD_BYTES: usize = 256;
 /// Bytes of one part of a snapshot.
 pub const SNAPSHOT_PART_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Rolls, read one after the other, behind which a snapshot of a small state is due: restarts
+/// of a quiet cluster write rolls and hardly an entry.
+pub const SNAPSHOT_ROLLS: u64 = 16;
 /// Parts of one snapshot.
 pub const SNAPSHOT_PARTS_MAX: usize = 4096;
 /// Bytes of an owner's address, which is opaque to the journal.

@@ -154,6 +154,7 @@ impl<S: JournalState> Follower<S> {
         if self.leader().is_some_and(|before| falls(before.epoch)) {
             return Err(self.contradiction(roll.opening()));
         }
+        self.schedule.roll();
         self.position = match opening.holder {
             OpeningHolder::Head(leader) => Position::Reading {
                 roll,

@@ -1,16 +1,19 @@
 //! When a snapshot is due: when the entries since the last one outgrow it (J7). Pure.
 //!
-//! Entries are weighed, since a small one costs a GET at replay as a large one does. So a cold
-//! replay is bounded by the larger of the state and a fixed weight, and snapshots cost no more than
-//! entries.
+//! Entries are weighed, since a small one costs a GET at replay as a large one does, and so are
+//! rolls, which are read one after the other. So a cold replay is bounded by the larger of the
+//! state and a fixed weight, and snapshots cost no more than entries.
 
 use crate::config::JournalConfig;
+use crate::limits::SNAPSHOT_ROLLS;
 
 /// Weighs entries and remembers where the last snapshot stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapshotSchedule {
     snapshot_weight_min: u64,
     entry_weight_min: u64,
+    /// What a roll weighs besides its entries.
+    roll_weight: u64,
     /// Bytes of the last snapshot.
     snapshot_bytes: u64,
     /// Weight of the entries behind the last snapshot.
@@ -38,6 +41,7 @@ impl SnapshotSchedule {
         Self {
             snapshot_weight_min: config.snapshot_weight_min,
             entry_weight_min: config.entry_weight_min,
+            roll_weight: config.snapshot_weight_min / SNAPSHOT_ROLLS,
             snapshot_bytes: 0,
             weight: 0,
             stage: Stage::Idle,
@@ -57,6 +61,11 @@ impl SnapshotSchedule {
         self.weight = self.weight.saturating_add(weight);
     }
 
+    /// A roll was read or begun.
+    pub(crate) fn roll(&mut self) {
+        self.weight = self.weight.saturating_add(self.roll_weight);
+    }
+
     fn is_due(&self) -> bool {
         self.weight > 0 && self.weight >= self.snapshot_bytes.max(self.snapshot_weight_min)
     }
@@ -68,6 +77,7 @@ impl SnapshotSchedule {
 
     /// A roll begins: whether a snapshot of its start is wanted.
     pub(crate) fn begin_roll(&mut self) -> bool {
+        self.roll();
         let wanted = match self.stage {
             Stage::Idle | Stage::Asked { .. } | Stage::Failed => self.is_due(),
             Stage::Writing { .. } => false,
@@ -131,13 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn rolls_without_entries_make_a_snapshot_due_as_well() {
+        let mut schedule = SnapshotSchedule::new(&JournalConfig {
+            snapshot_weight_min: SNAPSHOT_ROLLS * 10,
+            ..JournalConfig::default()
+        });
+        for _ in 1..SNAPSHOT_ROLLS {
+            schedule.roll();
+        }
+
+        assert!(!schedule.ends_roll());
+        assert!(schedule.begin_roll());
+    }
+
+    #[test]
     fn entries_written_while_a_snapshot_is_made_count_for_the_next() {
         let mut schedule = schedule();
         schedule.entry(100);
         assert!(schedule.begin_roll());
 
         schedule.writing();
-        schedule.entry(99);
+        schedule.entry(90);
         assert!(!schedule.ends_roll() && !schedule.begin_roll());
         schedule.written(50);
 

@@ -29,6 +29,7 @@ use crate::{
 use classify::{Answer, answer_of, classify_put, classify_read};
 pub use config::{S3Config, S3OpenError};
 use credentials::Credentials;
+use transport::StoreClock;
 
 /// A bucket, or a prefix of one, on S3.
 #[derive(Debug)]
@@ -37,9 +38,17 @@ pub struct S3Bucket {
     /// Empty, or ends with `/`.
     prefix: String,
     credentials: Arc<Credentials>,
+    clock: Arc<StoreClock>,
 }
 
 impl S3Bucket {
+    /// Milliseconds by which the store's clock is ahead of ours, negative when it is behind: by the
+    /// `Date` of its last answer, refusals too. `None` before the first.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        self.clock.ahead_ms()
+    }
+
     fn path(&self, operation: &'static str, key: &ObjectKey) -> Result<Path, StoreError> {
         Path::parse(format!("{}{key}", self.prefix)).map_err(|source| {
             StoreError::new(operation, key, StoreErrorKind::Unsupported).caused_by(source)

@@ -123,11 +123,28 @@ pub struct TopicPartition {
     pub partition: PartitionIndex,
 }
 
-/// Kafka's producer id: 0 or more.
+/// Kafka's producer id: 0 or more. Ids are given out from 0 up; those from 2^62 on are never given
+/// out but made of an idempotency key, and write one batch per partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProducerId(i64);
 
 impl ProducerId {
+    const KEYED_FROM: i64 = 1 << 62;
+
+    /// The id that stands for an idempotency key: 62 bits of `hash`, which must be one that nobody
+    /// can steer.
+    #[must_use]
+    pub fn from_key_hash(hash: [u8; 8]) -> Self {
+        let low = i64::from_be_bytes(hash) & (Self::KEYED_FROM - 1);
+        Self(Self::KEYED_FROM | low)
+    }
+
+    /// Whether it stands for an idempotency key.
+    #[must_use]
+    pub fn is_keyed(self) -> bool {
+        self.0 >= Self::KEYED_FROM
+    }
+
     /// `None` when negative.
     #[must_use]
     pub fn from_wire(value: i64) -> Option<Self> {

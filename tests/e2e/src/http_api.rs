@@ -21,6 +21,8 @@ pub struct Answer {
     pub status: u16,
     /// JSON, or null.
     pub body: Value,
+    /// As it came.
+    pub text: String,
 }
 
 /// A record; equal to another if everything but the timestamp is.
@@ -105,7 +107,7 @@ impl HttpApi {
         let status = response.status().as_u16();
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, text })
     }
 
     /// GET.
@@ -130,6 +132,39 @@ impl HttpApi {
     /// No answer came.
     pub async fn post_bytes(&self, path: &str, body: Vec<u8>) -> anyhow::Result<Answer> {
         Self::answer(self.client.post(self.url(path)).body(body)).await
+    }
+
+    /// POST of any bytes with headers.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> anyhow::Result<Answer> {
+        let mut request = self.client.post(self.url(path)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Self::answer(request).await
+    }
+
+    /// GET with headers; the body as it comes.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn open(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<reqwest::Response> {
+        let mut request = self.client.get(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?)
     }
 
     /// Creates a topic.

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::program::{Program, Ran, bootstrapped};
+use esker_testkit::bootstrapped;
+
+use crate::program::{Program, Ran};
 
 /// The tools, pointed at one broker.
 #[derive(Clone, Debug)]
@@ -30,18 +32,25 @@ impl KafkaTools {
     /// A tool by its class below `org.apache.kafka.tools`; `--bootstrap-server` is given.
     #[must_use]
     pub fn tool(&self, class: &str, arguments: &[&str]) -> Program {
-        let logging = format!("-Dlog4j2.configurationFile={}", self.logging.display());
-        // Short-lived: the second compiler would only cost processor time.
         Program::new("java")
-            .args([
-                "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC",
-                "-Xshare:auto",
-            ])
-            .args([logging.as_str(), "-cp", &self.class_path])
+            .args(self.java_arguments())
             .args([format!("org.apache.kafka.tools.{class}")])
             .args(["--bootstrap-server", &self.bootstrap])
             .args(arguments)
+    }
+
+    /// What stands before the name of a class. Tools are short-lived: the second compiler would
+    /// only cost processor time.
+    fn java_arguments(&self) -> Vec<String> {
+        let logging = format!("-Dlog4j2.configurationFile={}", self.logging.display());
+        let jvm = [
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Xshare:auto",
+        ];
+        let jvm = jvm.iter().map(|argument| (*argument).to_owned());
+        jvm.chain([logging, "-cp".to_owned(), self.class_path.clone()])
+            .collect()
     }
 
     /// Runs a tool that must succeed.

@@ -2,17 +2,23 @@
 //!
 //! A tool that is missing fails the test that needs it: `.ci/bootstrap` installs them all.
 
+mod golden;
 mod http_api;
+mod kafka_broker;
 mod kafka_tools;
 mod kcat;
 pub mod load;
 mod program;
+mod small_disk;
 mod store;
 mod wire;
 
+pub use golden::check_golden;
 pub use http_api::{Answer, HttpApi, HttpRecord};
+pub use kafka_broker::{FormattedKafka, KafkaBroker, KafkaUse};
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
-pub use program::{Program, Ran, bootstrapped, esker, proved};
+pub use program::{Program, Ran, esker, proved};
+pub use small_disk::SmallDisk;
 pub use store::{StoreKind, TestStore};
 pub use wire::{Wire, cluster_id, request};

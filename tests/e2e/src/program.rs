@@ -1,7 +1,7 @@
 //! Foreign programs, run to their end with a bound, their output kept as bytes.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -168,26 +168,4 @@ pub fn esker() -> anyhow::Result<Program> {
 pub fn proved(claim: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "[proved] {claim}");
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told about tools by the environment"
-)]
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// A file that `.ci/bootstrap` made in its cache (`$ESKER_CACHE`, or `~/.cache/esker`).
-///
-/// # Errors
-/// It is missing; `part` is the argument of `.ci/bootstrap` that makes it.
-pub fn bootstrapped(name: &str, part: &str) -> anyhow::Result<PathBuf> {
-    let cache = variable("ESKER_CACHE").map(PathBuf::from);
-    let home = || Path::new(&variable("HOME").unwrap_or_default()).join(".cache/esker");
-    let path = cache.unwrap_or_else(home).join(name);
-    if !path.exists() {
-        bail!("{} is missing: run .ci/bootstrap {part}", path.display());
-    }
-    Ok(path)
 }

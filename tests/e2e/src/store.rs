@@ -1,16 +1,16 @@
-//! The stores that every claim is tested on: a local directory, and SeaweedFS behind S3.
+//! The stores that every claim is tested on: a local directory, and MinIO and SeaweedFS behind S3.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
 use esker_testkit::{
-    EskerArguments, EskerProcess, Rule, SEAWEED_KEYS, SeaweedServer, Shaper, ShaperConfig,
-    ShaperHandle,
+    EskerArguments, EskerProcess, MinioServer, Rule, STORE_KEYS, SeaweedServer, Shaper,
+    ShaperConfig, ShaperHandle, create_bucket,
 };
 use tempfile::TempDir;
 
-/// The bucket on SeaweedFS.
+/// The bucket on an S3 store.
 const BUCKET: &str = "esker-e2e";
 
 /// Which store.
@@ -18,14 +18,33 @@ const BUCKET: &str = "esker-e2e";
 pub enum StoreKind {
     /// A local directory.
     Directory,
+    /// MinIO, over S3.
+    Minio,
     /// SeaweedFS, over S3.
     Seaweed,
+}
+
+#[derive(Debug)]
+enum Server {
+    Directory,
+    Minio(MinioServer),
+    Seaweed(SeaweedServer),
+}
+
+impl Server {
+    fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Directory => None,
+            Self::Minio(server) => Some(server.endpoint()),
+            Self::Seaweed(server) => Some(server.endpoint()),
+        }
+    }
 }
 
 /// A store that lives as long as this does, with a directory for logs and scratch files.
 #[derive(Debug)]
 pub struct TestStore {
-    seaweed: Option<SeaweedServer>,
+    server: Server,
     directory: TempDir,
 }
 
@@ -33,14 +52,15 @@ impl TestStore {
     /// An empty store.
     ///
     /// # Errors
-    /// SeaweedFS is missing or does not come up.
+    /// The store's program is missing or does not come up.
     pub async fn start(kind: StoreKind) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("esker-e2e-")?;
-        let seaweed = match kind {
-            StoreKind::Directory => None,
-            StoreKind::Seaweed => Some(SeaweedServer::start(directory.path()).await?),
+        let server = match kind {
+            StoreKind::Directory => Server::Directory,
+            StoreKind::Minio => Server::Minio(MinioServer::start(directory.path()).await?),
+            StoreKind::Seaweed => Server::Seaweed(SeaweedServer::start(directory.path()).await?),
         };
-        Self::with_bucket(seaweed, directory).await
+        Self::with_bucket(server, directory).await
     }
 
     /// SeaweedFS that looks at no signature: for a shaper that changes signed headers.
@@ -50,17 +70,14 @@ impl TestStore {
     pub async fn start_open() -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("esker-e2e-")?;
         let seaweed = SeaweedServer::start_open(directory.path()).await?;
-        Self::with_bucket(Some(seaweed), directory).await
+        Self::with_bucket(Server::Seaweed(seaweed), directory).await
     }
 
-    async fn with_bucket(
-        seaweed: Option<SeaweedServer>,
-        directory: TempDir,
-    ) -> anyhow::Result<Self> {
-        if let Some(server) = &seaweed {
-            server.create_bucket(BUCKET).await?;
+    async fn with_bucket(server: Server, directory: TempDir) -> anyhow::Result<Self> {
+        if let Some(endpoint) = server.endpoint() {
+            create_bucket(endpoint, BUCKET, STORE_KEYS).await?;
         }
-        Ok(Self { seaweed, directory })
+        Ok(Self { server, directory })
     }
 
     /// For logs and scratch files.
@@ -69,16 +86,25 @@ impl TestStore {
         self.directory.path()
     }
 
-    /// The endpoint of SeaweedFS.
+    /// The endpoint of the S3 store.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
-        self.seaweed.as_ref().map(SeaweedServer::endpoint)
+        self.server.endpoint()
+    }
+
+    /// The store's process, where it is one that can be measured.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.server {
+            Server::Minio(server) => Some(server.pid()),
+            Server::Directory | Server::Seaweed(_) => None,
+        }
     }
 
     /// `--store`.
     #[must_use]
     pub fn url(&self) -> String {
-        match &self.seaweed {
+        match self.endpoint() {
             Some(_) => format!("s3://{BUCKET}/esker"),
             None => format!("file://{}", self.path().join("bucket").display()),
         }
@@ -90,8 +116,8 @@ impl TestStore {
         let pairs = [
             ("--s3-endpoint", endpoint),
             ("--s3-region", "us-east-1"),
-            ("--s3-access-key-id", SEAWEED_KEYS.key_id),
-            ("--s3-secret-access-key", SEAWEED_KEYS.secret),
+            ("--s3-access-key-id", STORE_KEYS.key_id),
+            ("--s3-secret-access-key", STORE_KEYS.secret),
         ];
         let words = pairs.iter().flat_map(|(name, value)| [*name, *value]);
         words.map(str::to_owned).collect()
@@ -123,14 +149,14 @@ impl TestStore {
         EskerProcess::start(&self.arguments()).await
     }
 
-    /// A shaper in front of SeaweedFS.
+    /// A shaper in front of the S3 store.
     ///
     /// # Errors
     /// The store is a directory.
     pub async fn shaper(&self, rules: Vec<Rule>) -> anyhow::Result<ShaperHandle> {
         let endpoint = self.endpoint().context("only S3 can be shaped")?;
         let address = endpoint.trim_start_matches("http://");
-        let upstream: SocketAddr = address.parse().context("address of SeaweedFS")?;
+        let upstream: SocketAddr = address.parse().context("address of the store")?;
         let config = ShaperConfig {
             rules,
             ..ShaperConfig::before(upstream)

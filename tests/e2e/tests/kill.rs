@@ -219,6 +219,11 @@ async fn nothing_acknowledged_is_lost_by_kills_on_a_directory() -> anyhow::Resul
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_by_kills_on_s3() -> anyhow::Result<()> {
+async fn nothing_acknowledged_is_lost_by_kills_on_minio() -> anyhow::Result<()> {
+    survives_kills(StoreKind::Minio).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_by_kills_on_seaweedfs() -> anyhow::Result<()> {
     survives_kills(StoreKind::Seaweed).await
 }

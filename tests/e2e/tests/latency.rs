@@ -73,7 +73,7 @@ async fn rate(process: &EskerProcess, in_flight: u64, length: Duration) -> anyho
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_requests_in_flight_are_four_times_as_fast_as_one() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let slow = ShapedFault::Slow {
         latency_millis: 200,
         bytes_per_second: None,
@@ -164,7 +164,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 }
 
 async fn s3_standard(store: &TestStore) -> anyhow::Result<ShaperHandle> {
-    let endpoint = store.endpoint().context("SeaweedFS")?;
+    let endpoint = store.endpoint().context("the S3 store")?;
     let upstream = endpoint.trim_start_matches("http://").parse()?;
     let config = ShaperConfig {
         profile: Profile::S3Standard,
@@ -176,7 +176,7 @@ async fn s3_standard(store: &TestStore) -> anyhow::Result<ShaperHandle> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_takes_little_longer_than_linger_and_put() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let shaper = s3_standard(&store).await?;
     let process = EskerProcess::start(&store.arguments_through(&shaper)).await?;
     topic(&process, 16).await?;

@@ -66,7 +66,7 @@ struct Counted {
 
 impl Counted {
     async fn start() -> anyhow::Result<Self> {
-        let store = TestStore::start(StoreKind::Seaweed).await?;
+        let store = TestStore::start(StoreKind::Minio).await?;
         let shaper = store.shaper(Vec::new()).await?;
         Ok(Self { store, shaper })
     }

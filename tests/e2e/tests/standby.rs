@@ -114,7 +114,7 @@ fn last_is_acknowledged(histories: &[History]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_takes_over_from_a_killed_leader() -> anyhow::Result<()> {
     let env = Env::system();
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let (mut leader, mut standby) = pair(&store).await?;
     let (trigger, stop) = Shutdown::new();
     let addresses = [leader.kafka, standby.kafka];
@@ -267,7 +267,7 @@ async fn stop_and_wake(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_leader_that_goes_on_answers_nothing_and_ends() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let (mut leader, mut standby) = pair(&store).await?;
     let (trigger, stop) = Shutdown::new();
     let addresses = [leader.kafka, standby.kafka];

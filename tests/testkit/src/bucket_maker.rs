@@ -1,8 +1,14 @@
 //! Creates a bucket with one signed request (AWS Signature Version 4): `object_store` cannot.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
+
+/// A store that has just started says 503 for so long at most.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who signs.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +18,12 @@ pub struct StoreKeys {
     /// Secret access key.
     pub secret: &'static str,
 }
+
+/// The identity that every test's store knows.
+pub const STORE_KEYS: StoreKeys = StoreKeys {
+    key_id: "eskertest",
+    secret: "eskertestsecret",
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -45,11 +57,29 @@ fn basic_time(seconds: i64) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// Creates `bucket` at `endpoint` (path style, region `us-east-1`); one that exists is fine.
+/// Creates `bucket` at `endpoint` (path style, region `us-east-1`); one that exists is fine. A
+/// store that says it is not ready (503) is asked again for a while.
 ///
 /// # Errors
 /// The store refuses or does not answer.
 pub async fn create_bucket(endpoint: &str, bucket: &str, keys: StoreKeys) -> anyhow::Result<()> {
+    let clock = esker_env::Env::system().clock;
+    let deadline = clock.now().after(READY_WITHIN);
+    loop {
+        let response = asked(endpoint, bucket, keys).await?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::CONFLICT {
+            return Ok(());
+        }
+        if status != StatusCode::SERVICE_UNAVAILABLE || clock.now() > deadline {
+            let text = response.text().await.unwrap_or_default();
+            bail!("store answered {status}: {text}");
+        }
+        clock.sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn asked(endpoint: &str, bucket: &str, keys: StoreKeys) -> anyhow::Result<Response> {
     let seconds = esker_env::Env::system().clock.wall().millis() / 1000;
     let time = basic_time(seconds);
     let (date, _) = time.split_once('T').context("a time has a date")?;
@@ -77,22 +107,12 @@ pub async fn create_bucket(endpoint: &str, bucket: &str, keys: StoreKeys) -> any
         "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
         keys.key_id
     );
-    let response = reqwest::Client::new()
+    let request = reqwest::Client::new()
         .put(format!("http://{host}/{bucket}"))
         .header("x-amz-content-sha256", nothing)
         .header("x-amz-date", time)
-        .header("authorization", authorization)
-        .send()
-        .await
-        .context("send the request")?;
-    let status = response.status();
-    if status.is_success() || status.as_u16() == 409 {
-        return Ok(());
-    }
-    bail!(
-        "store answered {status}: {}",
-        response.text().await.unwrap_or_default()
-    );
+        .header("authorization", authorization);
+    request.send().await.context("send the request")
 }
 
 #[cfg(test)]
@@ -109,17 +129,20 @@ mod tests {
     #[tokio::test]
     async fn a_signed_request_makes_a_bucket_and_a_wrong_secret_does_not() {
         let directory = tempfile::tempdir().unwrap();
-        let store = crate::SeaweedServer::start(directory.path()).await.unwrap();
+        let seaweed = crate::SeaweedServer::start(directory.path()).await.unwrap();
+        let minio = crate::MinioServer::start(directory.path()).await.unwrap();
         let wrong = StoreKeys {
-            secret: "wrong",
-            ..crate::SEAWEED_KEYS
+            secret: "wrong-secret",
+            ..STORE_KEYS
         };
 
-        let made = store.create_bucket("esker-test").await;
-        let again = store.create_bucket("esker-test").await;
-        let refused = create_bucket(store.endpoint(), "esker-other", wrong).await;
+        for endpoint in [seaweed.endpoint(), minio.endpoint()] {
+            let made = create_bucket(endpoint, "esker-test", STORE_KEYS).await;
+            let again = create_bucket(endpoint, "esker-test", STORE_KEYS).await;
+            let refused = create_bucket(endpoint, "esker-other", wrong).await;
 
-        assert!(made.is_ok() && again.is_ok(), "{made:?} {again:?}");
-        assert!(refused.is_err());
+            assert!(made.is_ok() && again.is_ok(), "{made:?} {again:?}");
+            assert!(refused.is_err());
+        }
     }
 }

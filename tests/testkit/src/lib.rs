@@ -2,16 +2,20 @@
 //!
 //! Everything listens on loopback only, on ports the system chose, and ends with its handle.
 
+mod binaries;
 mod bucket_maker;
+mod minio;
 mod ports;
 mod process;
 mod seaweed;
 mod shaper;
 
-pub use bucket_maker::{StoreKeys, create_bucket};
+pub use binaries::{bootstrapped, variable};
+pub use bucket_maker::{STORE_KEYS, StoreKeys, create_bucket};
+pub use minio::MinioServer;
 pub use ports::free_port;
 pub use process::{EskerArguments, EskerProcess, esker_binary};
-pub use seaweed::{SEAWEED_KEYS, SeaweedServer};
+pub use seaweed::{SEAWEED_READER_KEYS, SeaweedServer};
 pub use shaper::{
     FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
     ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,

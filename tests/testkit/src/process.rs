@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use esker_env::Env;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::free_port;
+use crate::{free_port, variable};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(40);
@@ -58,14 +58,6 @@ pub struct EskerProcess {
     pub log: PathBuf,
     /// From start to the first `ready`.
     pub ready_after: Duration,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told about binaries by the environment"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// `ESKER_BIN`, else the `esker` beside the running test in cargo's target directory.

@@ -3,20 +3,21 @@
 //! Never linked, never shipped; `.ci/bootstrap` unpacks the pinned binary. Loopback only, and its
 //! usage reports are off.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use esker_env::Env;
 
-use crate::{StoreKeys, create_bucket, free_port};
+use crate::{STORE_KEYS, StoreKeys, bootstrapped, create_bucket, free_port};
 
-/// The identity that every test's store knows.
-pub const SEAWEED_KEYS: StoreKeys = StoreKeys {
-    key_id: "eskertest",
-    secret: "eskertestsecret",
+/// An identity that may read and list, and nothing more.
+pub const SEAWEED_READER_KEYS: StoreKeys = StoreKeys {
+    key_id: "eskerreader",
+    secret: "eskerreadersecret",
 };
+
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Servers whose ports are chosen: name of the flag before `.port`.
 const SERVERS: [&str; 5] = ["master", "volume", "filer", "s3", "admin"];
@@ -26,29 +27,6 @@ const SERVERS: [&str; 5] = ["master", "volume", "filer", "s3", "admin"];
 pub struct SeaweedServer {
     child: Child,
     endpoint: String,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told about binaries by the environment"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn binary() -> anyhow::Result<PathBuf> {
-    let home = variable("HOME").unwrap_or_default();
-    let path = variable("ESKER_SEAWEED").map_or_else(
-        || Path::new(&home).join(".cache/esker/bin/weed"),
-        PathBuf::from,
-    );
-    if !path.is_file() {
-        bail!(
-            "no SeaweedFS at {}: run .ci/bootstrap seaweed, or set ESKER_SEAWEED",
-            path.display()
-        );
-    }
-    Ok(path)
 }
 
 impl SeaweedServer {
@@ -74,7 +52,7 @@ impl SeaweedServer {
         let log = std::fs::File::create(directory.join("seaweed.log"))?;
         let data = directory.join("data");
         std::fs::create_dir_all(&data)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(bootstrapped("bin/weed", "seaweed")?);
         command.args(["mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
         let mut endpoint = String::new();
         for server in SERVERS {
@@ -131,21 +109,24 @@ impl SeaweedServer {
     /// # Errors
     /// The store refuses.
     pub async fn create_bucket(&self, bucket: &str) -> anyhow::Result<()> {
-        create_bucket(&self.endpoint, bucket, SEAWEED_KEYS).await
+        create_bucket(&self.endpoint, bucket, STORE_KEYS).await
     }
 }
 
 fn identities_json() -> String {
-    let keys = serde_json::json!({
-        "accessKey": SEAWEED_KEYS.key_id,
-        "secretKey": SEAWEED_KEYS.secret,
-    });
-    let identity = serde_json::json!({
-        "name": "esker",
-        "credentials": [keys],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-    });
-    serde_json::json!({ "identities": [identity] }).to_string()
+    let identity = |name: &str, keys: StoreKeys, actions: &[&str]| {
+        serde_json::json!({
+            "name": name,
+            "credentials": [{ "accessKey": keys.key_id, "secretKey": keys.secret }],
+            "actions": actions,
+        })
+    };
+    let all = ["Admin", "Read", "List", "Tagging", "Write"];
+    let identities = [
+        identity("esker", STORE_KEYS, &all),
+        identity("reader", SEAWEED_READER_KEYS, &["Read", "List"]),
+    ];
+    serde_json::json!({ "identities": identities }).to_string()
 }
 
 impl Drop for SeaweedServer {

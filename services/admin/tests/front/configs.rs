@@ -137,9 +137,18 @@ async fn synonyms_are_told_when_asked_for_in_the_order_in_which_they_count() {
             String::from("604800000"),
             5,
         );
-        assert_eq!(synonyms(0, "retention.ms"), [own, broker.clone()]);
-        let roll = (String::from("log.roll.ms"), String::from("604800000"), 5);
-        assert_eq!(synonyms(0, "segment.ms"), [roll]);
+        assert_eq!(synonyms(0, "retention.ms"), [own]);
+        let tombstones = (
+            String::from("log.cleaner.delete.retention.ms"),
+            String::from("86400000"),
+            5,
+        );
+        assert_eq!(synonyms(0, "delete.retention.ms"), [tombstones]);
+        assert_eq!(
+            synonyms(0, "segment.ms"),
+            [],
+            "Kafka's broker leaves it open"
+        );
         assert_eq!(synonyms(0, "remote.storage.enable"), []);
         assert_eq!(synonyms(1, "log.retention.ms"), [broker]);
     }

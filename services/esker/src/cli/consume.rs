@@ -16,9 +16,9 @@ use esker_kafka::client::OffsetToCommit;
 use esker_record::{ReadLimits, read_records, split_batches};
 
 use super::exit::{Cause, Failure, say};
-use super::format::{Format, write_json};
+use super::format::{Encodings, Format, write_json};
 use super::limits::COMMIT_INTERVAL;
-use super::progress::Progress;
+use super::progress::{Progress, Total};
 use super::start::Start;
 use super::{Common, Output, Session, group, partition_indexes};
 use position::Position;
@@ -28,7 +28,7 @@ use reader::{Chunk, Reader};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConsumeCommand {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The topic
     topic: String,
     /// Where to begin: earliest, latest, an offset, -N (N before the end) or @TIMESTAMP
@@ -45,8 +45,14 @@ pub(crate) struct ConsumeCommand {
     /// End after so many records
     #[arg(short = 'n', long)]
     count: Option<u64>,
-    /// End at the high watermark, as it is now
-    #[arg(short, long)]
+    /// Where to end, as for --from; without it at the end, as it is now
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    until: Option<Start>,
+    /// Do not end: wait for more records
+    #[arg(short = 'F', long, conflicts_with = "until")]
+    follow: bool,
+    /// kcat's word for the default
+    #[arg(short, long, hide = true, conflicts_with = "follow")]
     exit: bool,
     /// Go on where this group stopped, and commit; the group must have no members
     #[arg(short, long)]
@@ -55,6 +61,8 @@ pub(crate) struct ConsumeCommand {
     /// %h headers, %K and %V bytes of key and value, %% percent; \n \t \r \0 \\ \xHH
     #[arg(short, long, conflicts_with = "output")]
     format: Option<Format>,
+    #[command(flatten)]
+    encodings: Encodings,
 }
 
 /// Writes records, as many as are wanted.
@@ -64,6 +72,7 @@ struct Writer {
     topic: String,
     /// `None` is JSON.
     format: Option<Format>,
+    encodings: Encodings,
     left: Option<u64>,
     progress: Progress,
 }
@@ -71,9 +80,9 @@ struct Writer {
 pub(crate) async fn run(command: ConsumeCommand, env: Env) -> Result<(), Failure> {
     let session = Session::open(&command.common, env).await?;
     let positions = positions(&session, &command).await?;
-    let total = match command.exit {
-        true => Some(position::records_to_come(&positions, command.count)),
-        false => command.count,
+    let total = match command.follow {
+        true => command.count,
+        false => Some(position::records_to_come(&positions, command.count)),
     };
     let is_free = !io::stdout().is_terminal();
     let format = match (command.common.output, command.format) {
@@ -85,8 +94,13 @@ pub(crate) async fn run(command: ConsumeCommand, env: Env) -> Result<(), Failure
         stdout: BufWriter::with_capacity(64 * 1024, io::stdout()),
         topic: command.topic.clone(),
         format,
+        encodings: command.encodings,
         left: command.count,
-        progress: Progress::start(command.common.plainness, is_free, total),
+        progress: Progress::start(
+            command.common.plainness,
+            is_free,
+            total.map_or(Total::Unknown, Total::Records),
+        ),
     };
     let begun = session.env.clock.now();
     let mut reader = Reader::new(session.clone(), command.topic.clone(), positions);
@@ -172,10 +186,16 @@ async fn positions(session: &Session, command: &ConsumeCommand) -> Result<Vec<Po
             Some(offset) => Start::Offset(*offset),
             None => command.from,
         };
+        let until = command.until.unwrap_or(Start::Latest);
+        let end = match command.follow {
+            true => None,
+            false => Some(until.resolve(session, topic, partition, bounds).await?),
+        };
+        let next = start.resolve(session, topic, partition, bounds).await?;
         positions.push(Position {
             partition,
-            next: start.resolve(session, topic, partition, bounds).await?,
-            end: command.exit.then_some(bounds.end),
+            next,
+            end,
         });
     }
     Ok(positions)
@@ -203,11 +223,11 @@ impl Writer {
                 if self.left == Some(0) {
                     break 'batches;
                 }
+                let place = (self.topic.as_str(), chunk.partition);
+                let (out, encodings) = (&mut self.stdout, self.encodings);
                 let written = match &self.format {
-                    Some(format) => {
-                        format.write(&mut self.stdout, &self.topic, chunk.partition, &record)
-                    }
-                    None => write_json(&mut self.stdout, &self.topic, chunk.partition, &record),
+                    Some(format) => format.write(out, encodings, place, &record),
+                    None => write_json(out, encodings, place, &record),
                 };
                 written.map_err(Failure::output)?;
                 reached = record.offset.checked_add(1);

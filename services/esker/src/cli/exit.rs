@@ -13,6 +13,8 @@ use esker_kafka::client::ClientError;
 use esker_kafka::messages::{ApiKey, StrBytes};
 use esker_record::{BatchError, BuildError, RecordError};
 
+use super::paint::{Paint, Tone};
+
 /// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -41,6 +43,10 @@ pub(crate) enum Cause {
     Output(#[source] io::Error),
     #[error("a line has more than {bytes_max} bytes")]
     Line { bytes_max: usize },
+    #[error("line {number} of the input is not what was announced: {wanted}")]
+    BadLine { number: u64, wanted: &'static str },
+    #[error("{wanted}")]
+    Wanted { wanted: &'static str },
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -63,6 +69,8 @@ pub(crate) enum Cause {
     Interrupted,
     #[error("not confirmed")]
     Unconfirmed,
+    #[error("{what}")]
+    Findings { what: String },
 }
 
 /// A command that did not do what it was asked to.
@@ -129,6 +137,7 @@ impl Failure {
             Cause::Client(error) => exit_of(error),
             Cause::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Cause::Members { .. } => Exit::Conflict,
+            Cause::Wanted { .. } => Exit::Usage,
             Cause::Partition { .. } | Cause::NoGroup | Cause::NoOffsets => Exit::NotFound,
             _ => Exit::Failed,
         }
@@ -145,7 +154,21 @@ impl Failure {
             Cause::Line { .. } => Some("split the input into shorter lines"),
             Cause::Members { .. } => Some("stop the members first, then try again"),
             Cause::NoGroup => Some("esker group list shows which groups there are"),
-            _ => None,
+            Cause::Partition { .. } => Some("esker topic describe shows which there are"),
+            Cause::BadLine { .. } | Cause::Wanted { .. } => {
+                Some("--input, --key-format, --value-format and --header-format say what is read")
+            }
+            Cause::Input(_) => Some("check the path, and that this user may read it"),
+            Cause::Output(_) => Some("make room where the output goes, or write it elsewhere"),
+            Cause::NoOffsets => Some("esker offsets group shows what a group has committed"),
+            Cause::Unanswered => Some("the broker is odd: try another, or a newer one"),
+            Cause::Batch(_) | Cause::Records(_) => {
+                Some("the record batch is damaged: esker consume --from reads behind it")
+            }
+            Cause::Build(_) => Some("send smaller records"),
+            Cause::Interrupted | Cause::Unconfirmed => Some("run it again when you are ready"),
+            Cause::Task(_) => Some("this is a mistake in esker: please report it"),
+            Cause::Findings { .. } => None,
         })
     }
 }
@@ -153,8 +176,8 @@ impl Failure {
 fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::BadAddress { .. } => Exit::Usage,
+        ClientError::UnknownBroker { .. } => Exit::NotFound,
         ClientError::Unreachable { .. }
-        | ClientError::UnknownBroker { .. }
         | ClientError::Closed { .. }
         | ClientError::NoAnswer { .. } => Exit::Unreachable,
         ClientError::Kafka { error, .. } => match error {
@@ -183,6 +206,12 @@ fn advice_on(error: &ClientError) -> Option<&'static str> {
             Some("is it a Kafka listener without TLS? its log may say why it closed")
         }
         ClientError::NoAnswer { .. } => Some("look at the broker's log and health"),
+        ClientError::UnknownBroker { .. } => {
+            Some("the cluster names no such broker: is it running, and advertised?")
+        }
+        ClientError::Unsupported { .. } => {
+            Some("the broker is too old for it, or does not have it: upgrade the broker")
+        }
         ClientError::Kafka { error, .. } => match error {
             KafkaError::UnknownTopicOrPartition => {
                 Some("esker topic list shows which topics there are")
@@ -198,14 +227,27 @@ fn advice_on(error: &ClientError) -> Option<&'static str> {
             KafkaError::UnknownMemberId | KafkaError::NonEmptyGroup => {
                 Some("stop the group's members first, then try again")
             }
-            _ => None,
+            KafkaError::GroupSubscribedToTopic => {
+                Some("stop the members that read the topic first, then try again")
+            }
+            KafkaError::InvalidConfig => {
+                Some("esker config describe --all shows which configs there are")
+            }
+            error if error.is_retriable() => {
+                Some("this passes: try again; look at the broker's log")
+            }
+            _ => Some("the broker's log may say more"),
         },
-        _ => None,
+        ClientError::Malformed { .. }
+        | ClientError::Incomplete { .. }
+        | ClientError::UnknownCode { .. } => {
+            Some("is it a Kafka broker? its log may say what it meant")
+        }
     }
 }
 
 /// The failure as people read it: one line of what and why, one of what to do.
-fn describe(failure: &Failure) -> String {
+fn describe(failure: &Failure, paint: Paint) -> String {
     let mut text = format!("esker: cannot {failure}");
     let mut source = failure.cause.source();
     while let Some(error) = source {
@@ -216,11 +258,11 @@ fn describe(failure: &Failure) -> String {
         }
         source = error.source();
     }
-    if let Some(advice) = failure.advice() {
-        text.push_str("\n  to do: ");
-        text.push_str(advice);
+    let text = paint.tone(Tone::Bad, &text);
+    match failure.advice() {
+        Some(advice) => format!("{text}\n  to do: {advice}"),
+        None => text,
     }
-    text
 }
 
 /// Says a line to the person at the terminal. A closed stderr is nobody's concern.
@@ -229,12 +271,12 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Tells what went wrong and gives the process's exit code.
-pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
+pub(crate) fn report(outcome: Result<(), Failure>, paint: Paint) -> ExitCode {
     let exit = match outcome {
         Ok(()) => Exit::Done,
         Err(failure) => {
             if !failure.is_quiet() {
-                say(&describe(&failure));
+                say(&describe(&failure, paint));
             }
             failure.exit()
         }
@@ -298,7 +340,7 @@ mod tests {
         let code = KafkaError::UnknownTopicOrPartition.code();
         let failure = Failure::refused("find topic orders", ApiKey::Metadata, code, None);
 
-        let text = describe(&failure);
+        let text = describe(&failure, Paint::Plain);
 
         assert_eq!(
             text,
@@ -312,8 +354,9 @@ mod tests {
         let full = Failure::output(io::Error::other("disk on fire"));
 
         assert_eq!(
-            describe(&full),
-            "esker: cannot write to stdout: cannot write the output: disk on fire"
+            describe(&full, Paint::Plain),
+            "esker: cannot write to stdout: cannot write the output: disk on fire\
+             \n  to do: make room where the output goes, or write it elsewhere"
         );
     }
 }

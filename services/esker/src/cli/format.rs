@@ -1,5 +1,7 @@
 //! Records as text: a format of `%` signs, or one JSON object a line.
 
+mod encoding;
+
 use std::io;
 use std::io::Write;
 use std::str::FromStr;
@@ -7,8 +9,55 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use clap::{Args, ValueEnum};
 use esker_record::Record;
 use serde::{Serialize, Serializer};
+
+/// How bytes are written, and read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Encoding {
+    /// As they are; in JSON as text where they are text, else {"base64": …}
+    #[default]
+    Text,
+    /// A JSON document on one line; what is none is a JSON string
+    Json,
+    /// Base64
+    Base64,
+    /// Pairs of hexadecimal digits
+    Hex,
+}
+
+/// How the parts of a record are written, and read.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Encodings {
+    /// What keys look like
+    #[arg(
+        id = "key-format",
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) key: Encoding,
+    /// What values look like
+    #[arg(
+        id = "value-format",
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) value: Encoding,
+    /// What values of headers look like
+    #[arg(
+        id = "header-format",
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) header: Encoding,
+}
 
 /// A piece of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,10 +164,11 @@ impl Format {
     pub(crate) fn write(
         &self,
         out: &mut impl Write,
-        topic: &str,
-        partition: i32,
+        encodings: Encodings,
+        place: (&str, i32),
         record: &Record,
     ) -> io::Result<()> {
+        let (topic, partition) = place;
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.write_all(text)?,
@@ -126,19 +176,15 @@ impl Format {
                 Piece::Partition => write!(out, "{partition}")?,
                 Piece::Offset => write!(out, "{}", record.offset)?,
                 Piece::Timestamp => write!(out, "{}", record.timestamp.millis())?,
-                Piece::Key => out.write_all(bytes_of(record.key.as_ref()))?,
+                Piece::Key => encodings.key.write(out, record.key.as_ref())?,
                 Piece::KeyBytes => write_length(out, record.key.as_ref())?,
-                Piece::Value => out.write_all(bytes_of(record.value.as_ref()))?,
+                Piece::Value => encodings.value.write(out, record.value.as_ref())?,
                 Piece::ValueBytes => write_length(out, record.value.as_ref())?,
-                Piece::Headers => write_headers(out, &record.headers)?,
+                Piece::Headers => write_headers(out, encodings.header, &record.headers)?,
             }
         }
         Ok(())
     }
-}
-
-fn bytes_of(bytes: Option<&Bytes>) -> &[u8] {
-    bytes.map(Bytes::as_ref).unwrap_or_default()
 }
 
 fn write_length(out: &mut impl Write, bytes: Option<&Bytes>) -> io::Result<()> {
@@ -149,29 +195,45 @@ fn write_length(out: &mut impl Write, bytes: Option<&Bytes>) -> io::Result<()> {
 }
 
 /// `name=value,name=value`; a header without a value is its name alone.
-fn write_headers(out: &mut impl Write, headers: &[(Bytes, Option<Bytes>)]) -> io::Result<()> {
+fn write_headers(
+    out: &mut impl Write,
+    encoding: Encoding,
+    headers: &[(Bytes, Option<Bytes>)],
+) -> io::Result<()> {
     for (index, (name, value)) in headers.iter().enumerate() {
         if index > 0 {
             out.write_all(b",")?;
         }
         out.write_all(name)?;
-        if let Some(value) = value {
+        if value.is_some() {
             out.write_all(b"=")?;
-            out.write_all(value)?;
+            encoding.write(out, value.as_ref())?;
         }
     }
     Ok(())
 }
 
-/// Text where it is UTF-8, `{"base64": "…"}` where it is not: as in Esker's HTTP API.
+/// Bytes in their encoding. Text is text where it is UTF-8, `{"base64": "…"}` where it is not: as
+/// in Esker's HTTP API.
 #[derive(Clone, Copy, Debug)]
-struct JsonBytes<'a>(&'a [u8]);
+struct JsonBytes<'a>(Encoding, &'a [u8]);
 
 impl Serialize for JsonBytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_map([("base64", STANDARD.encode(self.0))]),
+        let Self(encoding, bytes) = self;
+        let text = match encoding {
+            Encoding::Text => None,
+            Encoding::Json => match encoding::json_document(bytes) {
+                Some(document) => return document.serialize(serializer),
+                None => None,
+            },
+            Encoding::Base64 => Some(STANDARD.encode(bytes)),
+            Encoding::Hex => Some(encoding::to_hex(bytes)),
+        };
+        match (text, std::str::from_utf8(bytes)) {
+            (Some(text), _) => serializer.serialize_str(&text),
+            (None, Ok(text)) => serializer.serialize_str(text),
+            (None, Err(_)) => serializer.collect_map([("base64", STANDARD.encode(bytes))]),
         }
     }
 }
@@ -196,21 +258,23 @@ struct JsonRecord<'a> {
 /// Writes one record as a JSON object and a line feed.
 pub(crate) fn write_json(
     out: &mut impl Write,
-    topic: &str,
-    partition: i32,
+    encodings: Encodings,
+    (topic, partition): (&str, i32),
     record: &Record,
 ) -> io::Result<()> {
+    let of_headers = encodings.header;
     let headers = record.headers.iter().map(|(name, value)| JsonHeader {
-        name: JsonBytes(name),
-        value: value.as_ref().map(|value| JsonBytes(value)),
+        name: JsonBytes(Encoding::Text, name),
+        value: value.as_ref().map(|value| JsonBytes(of_headers, value)),
     });
+    let (key, value) = (record.key.as_ref(), record.value.as_ref());
     let json = JsonRecord {
         topic,
         partition,
         offset: record.offset,
         timestamp: record.timestamp.millis(),
-        key: record.key.as_ref().map(|key| JsonBytes(key)),
-        value: record.value.as_ref().map(|value| JsonBytes(value)),
+        key: key.map(|key| JsonBytes(encodings.key, key)),
+        value: value.map(|value| JsonBytes(encodings.value, value)),
         headers: headers.collect(),
     };
     serde_json::to_writer(&mut *out, &json)?;
@@ -236,8 +300,17 @@ mod tests {
     fn written(format: &str, record: &Record) -> Vec<u8> {
         let mut out = Vec::new();
         let format: Format = format.parse().unwrap();
-        format.write(&mut out, "orders", 3, record).unwrap();
+        let encodings = Encodings::default();
+        format
+            .write(&mut out, encodings, ("orders", 3), record)
+            .unwrap();
         out
+    }
+
+    fn json(encodings: Encodings, record: &Record) -> String {
+        let mut out = Vec::new();
+        write_json(&mut out, encodings, ("orders", 3), record).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -286,26 +359,43 @@ mod tests {
             value: Some(Bytes::from_static(&[0xff])),
             ..record()
         };
-        let mut out = Vec::new();
 
-        write_json(&mut out, "orders", 3, &record()).unwrap();
-        write_json(&mut out, "orders", 3, &binary).unwrap();
+        let text = json(Encodings::default(), &record());
+        let bytes = json(Encodings::default(), &binary);
 
-        let text = String::from_utf8(out).unwrap();
-        let mut lines = text.lines();
         assert_eq!(
-            lines.next(),
-            Some(concat!(
+            text,
+            concat!(
                 r#"{"topic":"orders","partition":3,"offset":42,"timestamp":1700000000000,"#,
                 r#""key":"k1","value":"héllo","#,
-                r#""headers":[{"name":"a","value":"1"},{"name":"b","value":null}]}"#
-            ))
+                r#""headers":[{"name":"a","value":"1"},{"name":"b","value":null}]}"#,
+                "\n"
+            )
         );
-        assert!(
-            lines
-                .next()
-                .unwrap()
-                .contains(r#""key":null,"value":{"base64":"/w=="}"#)
-        );
+        assert!(bytes.contains(r#""key":null,"value":{"base64":"/w=="}"#));
+    }
+
+    #[test]
+    fn parts_are_written_in_the_encoding_that_was_asked_for() {
+        let document = Record {
+            value: Some("{ \"a\": [1,\n 2] }".into()),
+            ..record()
+        };
+        let encodings = Encodings {
+            key: Encoding::Hex,
+            value: Encoding::Json,
+            header: Encoding::Base64,
+        };
+        let format: Format = "%k %v %h".parse().unwrap();
+        let mut out = Vec::new();
+
+        let line = json(encodings, &document);
+        format
+            .write(&mut out, encodings, ("orders", 3), &document)
+            .unwrap();
+
+        let part = r#""key":"6b31","value":{"a":[1,2]},"headers":[{"name":"a","value":"MQ=="}"#;
+        assert!(line.contains(part), "{line}");
+        assert_eq!(out, br#"6b31 {"a":[1,2]} a=MQ==,b"#);
     }
 }

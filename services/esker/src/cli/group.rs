@@ -1,4 +1,4 @@
-//! `esker group`: list, describe with lag, reset offsets.
+//! `esker group`: list, describe with lag, delete.
 
 mod lag;
 
@@ -7,21 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{Args, Subcommand};
 use esker_env::Env;
 use esker_kafka::KafkaError;
-use esker_kafka::client::OffsetToCommit;
 use esker_kafka::messages::describe_groups_response::DescribedGroup;
 use serde::Serialize;
 
-use super::exit::{Cause, Exit, Failure, say};
-use super::start::Start;
-use super::table::{Align, Table, number_or_dash, put, put_json};
-use super::{Common, Output, Session, partition_indexes};
-use lag::{PartitionLag, assigned_partitions};
+use super::exit::{Cause, Exit, Failure};
+use super::paint::Paint;
+use super::show::{Row, Show, table_of, tell};
+use super::table::{Align, number_or_dash};
+use super::{Common, Session, partition_indexes};
+pub(crate) use lag::PartitionLag;
+use lag::assigned_partitions;
 
 /// `esker group`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GroupCommand {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     #[command(subcommand)]
     action: Action,
 }
@@ -31,19 +32,14 @@ enum Action {
     /// List groups
     List,
     /// Show a group's offsets, lag and members
-    Describe { group: String },
-    /// Set a group's offsets; its members must be stopped
-    Reset {
+    Describe {
+        /// Its name
         group: String,
-        /// earliest, latest, an offset, -N (N before the end) or @TIMESTAMP
-        #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
-        to: Start,
-        /// Only this topic, all of whose partitions are set; without it those with an offset
-        #[arg(long)]
-        topic: Option<String>,
-        /// Show what would change and change nothing
-        #[arg(long)]
-        dry_run: bool,
+    },
+    /// Delete a group with all its offsets; its members must be stopped
+    Delete {
+        /// Its name
+        group: String,
     },
 }
 
@@ -73,35 +69,108 @@ struct GroupPicture {
 }
 
 #[derive(Debug, Serialize)]
-struct ResetLine {
-    topic: String,
-    partition: i32,
-    offset_before: Option<i64>,
-    offset: i64,
+struct Deleted<'a> {
+    group: &'a str,
 }
 
 /// What a group has committed, by topic and partition.
 pub(crate) type Committed = BTreeMap<(String, i32), i64>;
 
+impl Row for GroupLine {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("GROUP", Align::Left),
+        ("STATE", Align::Left),
+        ("TYPE", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.group.clone(),
+            self.state.clone(),
+            self.protocol_type.clone(),
+        ]
+    }
+}
+
+impl Row for MemberLine {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("MEMBER", Align::Left),
+        ("CLIENT", Align::Left),
+        ("HOST", Align::Left),
+        ("PARTITIONS", Align::Right),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.member.clone(),
+            self.client.clone(),
+            self.host.clone(),
+            self.partition_count.to_string(),
+        ]
+    }
+}
+
+impl Row for PartitionLag {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("TOPIC", Align::Left),
+        ("PARTITION", Align::Right),
+        ("COMMITTED", Align::Right),
+        ("END", Align::Right),
+        ("LAG", Align::Right),
+        ("MEMBER", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.topic.clone(),
+            self.partition.to_string(),
+            number_or_dash(self.committed),
+            number_or_dash(self.end),
+            number_or_dash(self.lag),
+            self.member.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }
+}
+
+impl Show for GroupPicture {
+    fn text(&self, paint: Paint) -> String {
+        let mut text = format!(
+            "group {}  state {}  members {}  lag {}\n",
+            self.group,
+            self.state,
+            self.members.len(),
+            self.lag
+        );
+        if !self.partitions.is_empty() {
+            text.push('\n');
+            text.push_str(&table_of(&self.partitions, paint));
+        }
+        if !self.members.is_empty() {
+            text.push('\n');
+            text.push_str(&table_of(&self.members, paint));
+        }
+        text
+    }
+}
+
 pub(crate) async fn run(command: GroupCommand, env: Env) -> Result<(), Failure> {
-    let session = Session::open(&command.common, env).await?;
-    let output = command.common.output;
+    let common = &command.common;
+    let session = Session::open(common, env).await?;
     match command.action {
-        Action::List => list(&session, output).await,
-        Action::Describe { group } => describe(&session, output, &group).await,
-        Action::Reset {
-            group,
-            to,
-            topic,
-            dry_run,
-        } => {
-            let lines = plan_reset(&session, &group, to, topic.as_deref()).await?;
-            reset(&session, output, &group, &lines, dry_run).await
+        Action::List => common.show(&list(&session).await?),
+        Action::Describe { group } => common.show(&picture(&session, &group).await?),
+        Action::Delete { group } => {
+            let tried = format!("delete group {group}");
+            check_unused(find(&session, &group).await?.as_ref(), &tried)?;
+            let deleted = session.client.delete_group(&group).await;
+            deleted.map_err(|error| Failure::client(tried, error))?;
+            let json = Deleted { group: &group };
+            tell(common, &format!("deleted group {group}"), &json)
         }
     }
 }
 
-async fn list(session: &Session, output: Output) -> Result<(), Failure> {
+async fn list(session: &Session) -> Result<Vec<GroupLine>, Failure> {
     let listed = session.client.list_groups().await;
     let groups = listed.map_err(|error| Failure::client("list groups", error))?;
     let lines = groups.into_iter().map(|group| GroupLine {
@@ -109,22 +178,7 @@ async fn list(session: &Session, output: Output) -> Result<(), Failure> {
         state: group.group_state.to_string(),
         protocol_type: group.protocol_type.to_string(),
     });
-    let lines: Vec<GroupLine> = lines.collect();
-    match output {
-        Output::Json => put_json(&lines),
-        Output::Table => {
-            let columns = [
-                ("GROUP", Align::Left),
-                ("STATE", Align::Left),
-                ("TYPE", Align::Left),
-            ];
-            let mut table = Table::new(&columns);
-            for line in lines {
-                table.row(vec![line.group, line.state, line.protocol_type]);
-            }
-            put(&table.render())
-        }
-    }
+    Ok(lines.collect())
 }
 
 /// The group with its members; `None` when the cluster knows none of that name.
@@ -168,7 +222,7 @@ pub(crate) fn check_unused(described: Option<&DescribedGroup>, tried: &str) -> R
     }
 }
 
-async fn describe(session: &Session, output: Output, group: &str) -> Result<(), Failure> {
+async fn picture(session: &Session, group: &str) -> Result<GroupPicture, Failure> {
     let described = find(session, group).await?;
     let committed = committed(session, group).await?;
     if described.is_none() && committed.is_empty() {
@@ -204,18 +258,30 @@ async fn describe(session: &Session, output: Output, group: &str) -> Result<(), 
         PartitionLag::new(place, committed, end, owner)
     });
     let partitions: Vec<PartitionLag> = lags.collect();
-    let picture = GroupPicture {
+    let state = match described.group_state.as_str() {
+        "" => "Empty".to_owned(),
+        state => state.to_owned(),
+    };
+    Ok(GroupPicture {
         group: group.to_owned(),
-        state: described.group_state.to_string(),
+        state,
         protocol: described.protocol_data.to_string(),
         lag: lag::total(&partitions),
         partitions,
         members,
-    };
-    match output {
-        Output::Json => put_json(&picture),
-        Output::Table => put(&picture.render()),
-    }
+    })
+}
+
+/// What a group has committed, and how far behind that is; without its members.
+pub(crate) async fn lags(session: &Session, group: &str) -> Result<Vec<PartitionLag>, Failure> {
+    let committed = committed(session, group).await?;
+    let places: BTreeSet<(String, i32)> = committed.keys().cloned().collect();
+    let ends = ends(session, &places).await?;
+    let lags = committed.into_iter().map(|(place, offset)| {
+        let end = ends.get(&place).copied();
+        PartitionLag::new(place, Some(offset), end, None)
+    });
+    Ok(lags.collect())
 }
 
 /// Log ends of these places; those of topics that are gone are left out.
@@ -240,143 +306,4 @@ async fn ends(session: &Session, places: &BTreeSet<(String, i32)>) -> Result<Com
         }
     }
     Ok(ends)
-}
-
-impl GroupPicture {
-    fn render(&self) -> String {
-        let mut partitions = Table::new(&[
-            ("TOPIC", Align::Left),
-            ("PARTITION", Align::Right),
-            ("COMMITTED", Align::Right),
-            ("END", Align::Right),
-            ("LAG", Align::Right),
-            ("MEMBER", Align::Left),
-        ]);
-        for line in &self.partitions {
-            partitions.row(vec![
-                line.topic.clone(),
-                line.partition.to_string(),
-                number_or_dash(line.committed),
-                number_or_dash(line.end),
-                number_or_dash(line.lag),
-                line.member.clone().unwrap_or_else(|| "-".to_owned()),
-            ]);
-        }
-        let mut text = format!(
-            "group {}  state {}  members {}  lag {}\n",
-            self.group,
-            if self.state.is_empty() {
-                "Empty"
-            } else {
-                &self.state
-            },
-            self.members.len(),
-            self.lag
-        );
-        if !self.partitions.is_empty() {
-            text.push('\n');
-            text.push_str(&partitions.render());
-        }
-        if !self.members.is_empty() {
-            let mut members = Table::new(&[
-                ("MEMBER", Align::Left),
-                ("CLIENT", Align::Left),
-                ("HOST", Align::Left),
-                ("PARTITIONS", Align::Right),
-            ]);
-            for line in &self.members {
-                members.row(vec![
-                    line.member.clone(),
-                    line.client.clone(),
-                    line.host.clone(),
-                    line.partition_count.to_string(),
-                ]);
-            }
-            text.push('\n');
-            text.push_str(&members.render());
-        }
-        text
-    }
-}
-
-async fn plan_reset(
-    session: &Session,
-    group: &str,
-    to: Start,
-    topic: Option<&str>,
-) -> Result<Vec<ResetLine>, Failure> {
-    let tried = format!("reset group {group}");
-    check_unused(find(session, group).await?.as_ref(), &tried)?;
-    let before = committed(session, group).await?;
-    let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-    match topic {
-        Some(topic) => {
-            let found = session.topic(topic).await?;
-            wanted.insert(topic.to_owned(), partition_indexes(&found));
-        }
-        None => {
-            for (topic, partition) in before.keys() {
-                wanted.entry(topic.clone()).or_default().push(*partition);
-            }
-        }
-    }
-    if wanted.is_empty() {
-        let advice = format!("esker group reset {group} --topic TOPIC … sets all of a topic");
-        return Err(Failure::new(tried, Cause::NoOffsets).advise(advice));
-    }
-    let mut lines = Vec::new();
-    for (topic, partitions) in wanted {
-        for (partition, bounds) in session.bounds(&topic, &partitions).await? {
-            lines.push(ResetLine {
-                topic: topic.clone(),
-                partition,
-                offset_before: before.get(&(topic.clone(), partition)).copied(),
-                offset: to.resolve(session, &topic, partition, bounds).await?,
-            });
-        }
-    }
-    Ok(lines)
-}
-
-async fn reset(
-    session: &Session,
-    output: Output,
-    group: &str,
-    lines: &[ResetLine],
-    dry_run: bool,
-) -> Result<(), Failure> {
-    if !dry_run {
-        let offsets = lines.iter().map(|line| OffsetToCommit {
-            topic: &line.topic,
-            partition: line.partition,
-            offset: line.offset,
-        });
-        let offsets: Vec<_> = offsets.collect();
-        let committed = session.client.offset_commit(group, &offsets).await;
-        committed.map_err(|error| Failure::client(format!("reset group {group}"), error))?;
-    }
-    match output {
-        Output::Json => put_json(&lines)?,
-        Output::Table => {
-            let mut table = Table::new(&[
-                ("TOPIC", Align::Left),
-                ("PARTITION", Align::Right),
-                ("BEFORE", Align::Right),
-                ("OFFSET", Align::Right),
-            ]);
-            for line in lines {
-                table.row(vec![
-                    line.topic.clone(),
-                    line.partition.to_string(),
-                    number_or_dash(line.offset_before),
-                    line.offset.to_string(),
-                ]);
-            }
-            put(&table.render())?;
-        }
-    }
-    if dry_run {
-        say("nothing was changed: --dry-run");
-    }
-    Ok(())
 }

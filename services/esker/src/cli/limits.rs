@@ -40,5 +40,21 @@ pub(crate) const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// Offsets looked up at the same time.
 pub(crate) const LOOK_UPS_IN_FLIGHT_MAX: usize = 4;
 
+/// Producers of one benchmark, each with a task and connections of its own.
+pub(crate) const BENCH_PRODUCERS_MAX: u32 = 64;
+/// Partitions of the topic that a benchmark makes; each has a reader.
+pub(crate) const BENCH_PARTITIONS_MAX: u32 = 1000;
+/// Partitions that share a client when they are read: as many as it keeps connections for.
+pub(crate) const BENCH_PARTITIONS_PER_CLIENT: usize = esker_kafka::limits::CLIENT_IDLE_SOCKETS_MAX;
+/// Requests of one producer in flight: as many as its client keeps connections for.
+pub(crate) const BENCH_IN_FLIGHT_MAX: u32 = 8;
+/// Records that a benchmark offers in a second.
+pub(crate) const BENCH_RATE_MAX: u64 = 10_000_000;
+/// Bytes of a benchmark's record: no fewer than its stamp …
+pub(crate) const BENCH_RECORD_BYTES_MIN: u32 = 32;
+/// … and no more than fit Kafka's default `max.message.bytes` with what is around them.
+pub(crate) const BENCH_RECORD_BYTES_MAX: u32 = 1_000_000;
+
+const _: () = assert!(BENCH_PARTITIONS_PER_CLIENT == 8 && BENCH_IN_FLIGHT_MAX == 8);
 const _: () = assert!(LINE_BYTES_MAX < PRODUCE_BUFFER_BYTES_MAX);
 const _: () = assert!(INPUT_CHUNK_BYTES * INPUT_CHUNKS_MAX < PRODUCE_BUFFER_BYTES_MAX);

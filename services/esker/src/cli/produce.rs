@@ -5,6 +5,7 @@
 
 mod batcher;
 mod input;
+mod record_maker;
 mod sender;
 mod unanswered;
 
@@ -25,21 +26,26 @@ use esker_record::Compression;
 use esker_types::{ProducerEpoch, ProducerId};
 
 use super::exit::{Cause, Exit, Failure, say};
+use super::format::Encodings;
 use super::limits::{AUTO_CREATE_TRIES_MAX, DELIVERY_RETRY_DELAY};
-use super::progress::Progress;
+use super::progress::{Progress, Total};
 use super::topic::pair;
 use super::{Common, Session, partition_indexes};
 use batcher::{Batcher, BatcherConfig, Producer};
-use input::{Input, LineSplitter, RecordMaker};
+use input::{Input, LineSplitter};
+use record_maker::{InputKind, RecordMaker};
 use sender::{Event, Sender};
 
 /// `esker produce`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ProduceCommand {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     /// The topic
     topic: String,
+    /// What a line of the input is
+    #[arg(long, value_enum, default_value_t)]
+    input: InputKind,
     /// What stands between key and value; a line without it has no key
     #[arg(long, value_name = "SEP", conflicts_with = "key", value_parser = separator)]
     key_separator: Option<String>,
@@ -52,6 +58,8 @@ pub(crate) struct ProduceCommand {
     /// A header of every record; may be given again
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = pair)]
     headers: Vec<(String, String)>,
+    #[command(flatten)]
+    encodings: Encodings,
     /// How batches are compressed
     #[arg(short, long, value_enum, default_value_t = Codec::None)]
     compression: Codec,
@@ -77,8 +85,9 @@ pub(crate) struct ProduceCommand {
     no_idempotence: bool,
 }
 
+/// How batches are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Codec {
+pub(crate) enum Codec {
     None,
     Gzip,
     Snappy,
@@ -98,7 +107,7 @@ pub(crate) enum Acks {
 }
 
 impl Codec {
-    fn compression(self) -> Compression {
+    pub(crate) fn compression(self) -> Compression {
         match self {
             Self::None => Compression::None,
             Self::Gzip => Compression::Gzip,
@@ -150,6 +159,7 @@ pub(crate) async fn run(command: ProduceCommand, env: Env) -> Result<(), Failure
         producer,
     };
     let batcher = Batcher::new(config, command.partition, partition_count, &session.env.rng);
+    let maker = RecordMaker::new(&command)?;
     let input = Input::open(command.from.as_deref())?;
     let is_free = command.from.is_some() || !io::stdin().is_terminal();
     let begun = session.env.clock.now();
@@ -157,10 +167,14 @@ pub(crate) async fn run(command: ProduceCommand, env: Env) -> Result<(), Failure
     sender.learn(&topic);
     let mut run = Run {
         env: session.env.clone(),
+        progress: Progress::start(
+            command.common.plainness,
+            is_free,
+            input.bytes().map_or(Total::Unknown, Total::Bytes),
+        ),
         input,
         splitter: LineSplitter::default(),
-        maker: RecordMaker::new(command.key, command.key_separator, &command.headers),
-        progress: Progress::start(command.common.plainness, is_free, None),
+        maker,
         sender,
     };
     let outcome = run.copy().await;
@@ -293,6 +307,8 @@ impl Run {
     }
 
     fn take(&mut self, chunk: &Bytes) -> Result<(), Failure> {
+        self.progress
+            .advance(u64::try_from(chunk.len()).unwrap_or(0));
         for line in self.splitter.split(chunk)? {
             self.append(line)?;
         }
@@ -307,7 +323,7 @@ impl Run {
     }
 
     fn append(&mut self, line: Bytes) -> Result<(), Failure> {
-        let record = self.maker.make(line, self.env.clock.wall());
+        let record = self.maker.make(line, self.env.clock.wall())?;
         self.sender.append(&record, self.env.clock.now())
     }
 }

@@ -11,44 +11,99 @@ use super::Plainness;
 /// How often the bar is drawn anew, at most.
 const REDRAWS_PER_SECOND: u8 = 10;
 
+/// How much there is to do, when it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Total {
+    Unknown,
+    /// Records to come.
+    Records(u64),
+    /// Bytes of the input.
+    Bytes(u64),
+    /// Milliseconds that the work takes.
+    Millis(u64),
+}
+
+impl Total {
+    fn template(self) -> &'static str {
+        match self {
+            Self::Unknown => "{spinner} {human_pos} records  {per_sec}  {msg}  {elapsed}",
+            Self::Records(_) => {
+                "{wide_bar} {human_pos} of {human_len} records  {per_sec}  {msg}  {eta} left"
+            }
+            Self::Bytes(_) => {
+                "{wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {msg}  {eta} left"
+            }
+            Self::Millis(_) => "{wide_bar} {msg}  {eta} left",
+        }
+    }
+
+    fn length(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::Records(total) | Self::Bytes(total) | Self::Millis(total) => total,
+        }
+    }
+}
+
 /// Counts records and bytes, and shows them where somebody looks.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    total: Total,
     records: u64,
     bytes: u64,
 }
 
 impl Progress {
-    /// `total` is the number of records to come, when it is known; `is_free` says that nothing else
-    /// uses the terminal.
-    pub(crate) fn start(plainness: Plainness, is_free: bool, total: Option<u64>) -> Self {
-        let wanted = !plainness.no_progress && !plainness.ci && is_free;
-        let shown = wanted && io::stderr().is_terminal();
+    /// `is_free` says that nothing else uses the terminal.
+    pub(crate) fn start(plainness: Plainness, is_free: bool, total: Total) -> Self {
+        let is_plain = plainness.no_progress || plainness.no_color || plainness.ci;
+        let shown = !is_plain && is_free && io::stderr().is_terminal();
         let bar = shown.then(|| {
-            let bar = ProgressBar::new(total.unwrap_or(0));
+            let bar = ProgressBar::new(total.length());
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
-            let template = match total {
-                Some(_) => "{wide_bar} {human_pos} of {human_len} records  {msg}  {eta}",
-                None => "{spinner} {human_pos} records  {msg}  {elapsed}",
-            };
-            let style = ProgressStyle::with_template(template);
+            let style = ProgressStyle::with_template(total.template());
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar
         });
         Self {
             bar,
+            total,
             records: 0,
             bytes: 0,
         }
     }
 
+    /// So many more are done.
     pub(crate) fn add(&mut self, records: u64, bytes: u64) {
         self.records = self.records.saturating_add(records);
         self.bytes = self.bytes.saturating_add(bytes);
+        let Some(bar) = &self.bar else {
+            return;
+        };
+        match self.total {
+            Total::Unknown | Total::Records(_) => {
+                bar.set_message(HumanBytes(self.bytes).to_string());
+                bar.set_position(self.records);
+            }
+            Total::Bytes(_) => {
+                bar.set_message(format!("{} records", HumanCount(self.records)));
+            }
+            Total::Millis(_) => {}
+        }
+    }
+
+    /// So many bytes of the input are read, or milliseconds over.
+    pub(crate) fn advance(&self, by: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_message(HumanBytes(self.bytes).to_string());
-            bar.set_position(self.records);
+            bar.inc(by);
+        }
+    }
+
+    /// Where the work stands, in words.
+    pub(crate) fn message(&self, words: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(words());
         }
     }
 
@@ -91,6 +146,17 @@ mod tests {
             text,
             "1,000 records (12.00 KiB) in 0.50 s: 2,000 records/s, 24.00 KiB/s"
         );
+    }
+
+    #[test]
+    fn every_bar_shows_a_rate_and_what_is_left() {
+        for total in [Total::Records(1), Total::Bytes(1), Total::Millis(1)] {
+            assert!(ProgressStyle::with_template(total.template()).is_ok());
+            assert!(total.template().contains("{eta}"), "{total:?}");
+            assert_eq!(total.length(), 1);
+        }
+        assert!(Total::Unknown.template().contains("{per_sec}"));
+        assert!(ProgressStyle::with_template(Total::Unknown.template()).is_ok());
     }
 
     #[test]

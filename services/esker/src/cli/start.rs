@@ -46,12 +46,8 @@ impl FromStr for Start {
             "latest" | "end" => return Ok(Self::Latest),
             _ => {}
         }
-        if let Some(time) = text.strip_prefix('@') {
-            let millis = match time.parse() {
-                Ok(millis) if millis >= 0 => Some(millis),
-                _ => millis_of_date(time),
-            };
-            return millis.map(Self::At).ok_or(StartError::Timestamp);
+        if text.starts_with('@') {
+            return text.parse().map(|time: Time| Self::At(time.millis()));
         }
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -62,6 +58,29 @@ impl FromStr for Start {
             true => Ok(Self::Back(number)),
             false => Ok(Self::Offset(number)),
         }
+    }
+}
+
+/// Milliseconds since 1970, as people write a time: the number, or a date; `@` may stand before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(i64);
+
+impl Time {
+    pub(crate) fn millis(self) -> i64 {
+        self.0
+    }
+}
+
+impl FromStr for Time {
+    type Err = StartError;
+
+    fn from_str(text: &str) -> Result<Self, StartError> {
+        let time = text.strip_prefix('@').unwrap_or(text);
+        let millis = match time.parse() {
+            Ok(millis) if millis >= 0 => Some(millis),
+            _ => millis_of_date(time),
+        };
+        millis.map(Self).ok_or(StartError::Timestamp)
     }
 }
 
@@ -180,6 +199,14 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(start), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_is_a_number_or_a_date_with_or_without_its_sign() {
+        for text in ["1700000000000", "@1700000000000", "2023-11-14T22:13:20Z"] {
+            assert_eq!(text.parse(), Ok(Time(1_700_000_000_000)), "{text}");
+        }
+        assert_eq!("-5".parse::<Time>(), Err(StartError::Timestamp));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::exit::Failure;
+use super::paint::{Paint, Tone};
 
 /// Where a column's cells stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Table {
     }
 
     /// The whole table; columns are two spaces apart, no line ends in spaces.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, paint: Paint) -> String {
         let width = |index: usize, name: &str| {
             let cells = self.rows.iter().filter_map(|row| row.get(index));
             let cells = cells.map(|cell| cell.chars().count());
@@ -44,16 +45,17 @@ impl Table {
         let widths: Vec<usize> = columns
             .map(|(index, (name, _))| width(index, name))
             .collect();
-        let mut text = String::new();
         let headings = self.columns.iter().map(|(name, _)| *name).collect();
-        self.line(&mut text, &widths, headings);
+        let mut text = paint.tone(Tone::Heading, &self.line(&widths, headings));
+        text.push('\n');
         for row in &self.rows {
-            self.line(&mut text, &widths, row.iter().map(String::as_str).collect());
+            text.push_str(&self.line(&widths, row.iter().map(String::as_str).collect()));
+            text.push('\n');
         }
         text
     }
 
-    fn line(&self, text: &mut String, widths: &[usize], cells: Vec<&str>) {
+    fn line(&self, widths: &[usize], cells: Vec<&str>) -> String {
         let mut line = String::new();
         for ((cell, width), (_, align)) in cells.iter().zip(widths).zip(&self.columns) {
             if !line.is_empty() {
@@ -64,8 +66,8 @@ impl Table {
                 Align::Right => line.push_str(&format!("{cell:>width$}")),
             }
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
         table.row(vec!["orders".into(), "12345".into()]);
         table.row(vec!["é".into(), number_or_dash(None)]);
 
-        let text = table.render();
+        let text = table.render(Paint::Plain);
 
         assert_eq!(text, "NAME      LAG\norders  12345\né           -\n");
     }
@@ -109,6 +111,6 @@ mod tests {
     fn an_empty_table_is_its_headings() {
         let table = Table::new(&[("NAME", Align::Left), ("HOST", Align::Left)]);
 
-        assert_eq!(table.render(), "NAME  HOST\n");
+        assert_eq!(table.render(Paint::Plain), "NAME  HOST\n");
     }
 }

@@ -1,33 +1,27 @@
 //! `esker topic`: create, list, describe, delete.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::io::IsTerminal as _;
 
 use clap::{Args, Subcommand};
 use esker_env::Env;
-use esker_kafka::client::{ClientError, NewTopic, Target};
-use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
-use esker_kafka::messages::{ApiKey, DescribeConfigsRequest, StrBytes};
-use esker_kafka::{KafkaError, messages::MetadataResponse};
+use esker_kafka::KafkaError;
+use esker_kafka::client::{ClientError, ConfigResource, NewTopic};
+use esker_kafka::messages::MetadataResponse;
 use serde::Serialize;
 
+use super::configs::{self, ConfigLine};
 use super::exit::{Cause, Failure, say};
-use super::table::{Align, Table, put, put_json};
-use super::{Common, Output, Session, partition_indexes};
-
-/// Kafka's code of a topic among resources that have configs.
-const TOPIC_RESOURCE: i8 = 2;
-/// Kafka's code of a config that was set for the topic.
-const TOPIC_CONFIG: i8 = 1;
-/// Kafka's code of a config that nobody has set.
-const DEFAULT_CONFIG: i8 = 5;
+use super::paint::Paint;
+use super::show::{Row, Show, table_of, tell};
+use super::table::{Align, number_or_dash};
+use super::{Common, Session, partition_indexes};
 
 /// `esker topic`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TopicCommand {
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
     #[command(subcommand)]
     action: Action,
 }
@@ -36,6 +30,7 @@ pub(crate) struct TopicCommand {
 enum Action {
     /// Create a topic
     Create {
+        /// Its name
         name: String,
         /// Number of partitions; the broker's default without it
         #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..))]
@@ -48,6 +43,7 @@ enum Action {
     List,
     /// Show partitions, offsets and configs of a topic
     Describe {
+        /// Its name
         name: String,
         /// Show configs at their defaults too
         #[arg(short, long)]
@@ -55,6 +51,7 @@ enum Action {
     },
     /// Delete a topic with all its records
     Delete {
+        /// Its name
         name: String,
         /// Do not ask on a terminal
         #[arg(short, long)]
@@ -79,17 +76,11 @@ struct PartitionLine {
 }
 
 #[derive(Debug, Serialize)]
-struct ConfigLine {
-    value: Option<String>,
-    source: &'static str,
-}
-
-#[derive(Debug, Serialize)]
 struct TopicPicture {
     name: String,
     topic_id: String,
     partitions: Vec<PartitionLine>,
-    configs: BTreeMap<String, ConfigLine>,
+    configs: Vec<ConfigLine>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,24 +98,76 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
+impl Row for TopicLine {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("NAME", Align::Left),
+        ("PARTITIONS", Align::Right),
+        ("TOPIC ID", Align::Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.partitions.to_string(),
+            self.topic_id.clone(),
+        ]
+    }
+}
+
+impl Row for PartitionLine {
+    const COLUMNS: &'static [(&'static str, Align)] = &[
+        ("PARTITION", Align::Right),
+        ("LEADER", Align::Right),
+        ("START", Align::Right),
+        ("END", Align::Right),
+        ("OFFSETS", Align::Right),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.partition.to_string(),
+            number_or_dash(self.leader.map(i64::from)),
+            self.start_offset.to_string(),
+            self.end_offset.to_string(),
+            (self.end_offset.saturating_sub(self.start_offset)).to_string(),
+        ]
+    }
+}
+
+impl Show for TopicPicture {
+    fn text(&self, paint: Paint) -> String {
+        let mut text = format!("topic {}  id {}\n\n", self.name, self.topic_id);
+        text.push_str(&table_of(&self.partitions, paint));
+        if !self.configs.is_empty() {
+            text.push('\n');
+            text.push_str(&table_of(&self.configs, paint));
+        }
+        text
+    }
+}
+
 pub(crate) async fn run(command: TopicCommand, env: Env) -> Result<(), Failure> {
-    let session = Session::open(&command.common, env).await?;
-    let output = command.common.output;
+    let common = &command.common;
+    let session = Session::open(common, env).await?;
     match command.action {
         Action::Create {
             name,
             partitions,
             configs,
-        } => create(&session, output, &name, partitions, &configs).await,
-        Action::List => list(&session, output).await,
-        Action::Describe { name, all } => describe(&session, output, &name, all).await,
+        } => create(&session, common, &name, partitions, &configs).await,
+        Action::List => {
+            let asked = session.client.metadata(None).await;
+            let response = asked.map_err(|error| Failure::client("list topics", error))?;
+            common.show(&topic_lines(&response))
+        }
+        Action::Describe { name, all } => common.show(&picture(&session, &name, all).await?),
         Action::Delete { name, yes } => delete(&session, &name, yes).await,
     }
 }
 
 async fn create(
     session: &Session,
-    output: Output,
+    common: &Common,
     name: &str,
     partitions: Option<i32>,
     configs: &[(String, String)],
@@ -148,38 +191,16 @@ async fn create(
             false => failure,
         }
     })?;
-    match output {
-        Output::Table => say(&format!(
-            "created topic {name} with {} partitions",
-            created.partitions
-        )),
-        Output::Json => put_json(&Created {
-            name,
-            topic_id: created.topic_id.to_string(),
-            partitions: created.partitions,
-        })?,
-    }
-    Ok(())
-}
-
-async fn list(session: &Session, output: Output) -> Result<(), Failure> {
-    let asked = session.client.metadata(None).await;
-    let response = asked.map_err(|error| Failure::client("list topics", error))?;
-    let lines = topic_lines(&response);
-    match output {
-        Output::Json => put_json(&lines),
-        Output::Table => {
-            let mut table = Table::new(&[
-                ("NAME", Align::Left),
-                ("PARTITIONS", Align::Right),
-                ("TOPIC ID", Align::Left),
-            ]);
-            for line in lines {
-                table.row(vec![line.name, line.partitions.to_string(), line.topic_id]);
-            }
-            put(&table.render())
-        }
-    }
+    let words = match created.partitions {
+        1 => format!("created topic {name} with 1 partition"),
+        count => format!("created topic {name} with {count} partitions"),
+    };
+    let json = Created {
+        name,
+        topic_id: created.topic_id.to_string(),
+        partitions: created.partitions,
+    };
+    tell(common, &words, &json)
 }
 
 fn topic_lines(response: &MetadataResponse) -> Vec<TopicLine> {
@@ -196,7 +217,7 @@ fn topic_lines(response: &MetadataResponse) -> Vec<TopicLine> {
     lines
 }
 
-async fn describe(session: &Session, output: Output, name: &str, all: bool) -> Result<(), Failure> {
+async fn picture(session: &Session, name: &str, all: bool) -> Result<TopicPicture, Failure> {
     let topic = session.topic(name).await?;
     let indexes = partition_indexes(&topic);
     let bounds = session.bounds(name, &indexes).await?;
@@ -211,105 +232,25 @@ async fn describe(session: &Session, output: Output, name: &str, all: bool) -> R
         start_offset: bounds.start,
         end_offset: bounds.end,
     });
-    let picture = TopicPicture {
+    Ok(TopicPicture {
         name: name.to_owned(),
         topic_id: topic.topic_id.to_string(),
         partitions: partitions.collect(),
-        configs: configs(session, name, all).await?,
-    };
-    match output {
-        Output::Json => put_json(&picture),
-        Output::Table => put(&picture.render()),
-    }
+        configs: configs_of(session, name, all).await?,
+    })
 }
 
-impl TopicPicture {
-    fn render(&self) -> String {
-        let mut partitions = Table::new(&[
-            ("PARTITION", Align::Right),
-            ("LEADER", Align::Right),
-            ("START", Align::Right),
-            ("END", Align::Right),
-            ("OFFSETS", Align::Right),
-        ]);
-        for line in &self.partitions {
-            partitions.row(vec![
-                line.partition.to_string(),
-                super::table::number_or_dash(line.leader.map(i64::from)),
-                line.start_offset.to_string(),
-                line.end_offset.to_string(),
-                (line.end_offset.saturating_sub(line.start_offset)).to_string(),
-            ]);
-        }
-        let mut text = format!("topic {}  id {}\n\n", self.name, self.topic_id);
-        text.push_str(&partitions.render());
-        if self.configs.is_empty() {
-            return text;
-        }
-        let columns = [
-            ("CONFIG", Align::Left),
-            ("VALUE", Align::Left),
-            ("SOURCE", Align::Left),
-        ];
-        let mut configs = Table::new(&columns);
-        for (name, config) in &self.configs {
-            let value = config.value.clone().unwrap_or_else(|| "-".to_owned());
-            configs.row(vec![name.clone(), value, config.source.to_owned()]);
-        }
-        text.push('\n');
-        text.push_str(&configs.render());
-        text
+/// The topic's configs: all, or those that are set somewhere. None from a broker that tells none.
+async fn configs_of(session: &Session, name: &str, all: bool) -> Result<Vec<ConfigLine>, Failure> {
+    let asked = session.client.describe_configs(ConfigResource::Topic(name));
+    match asked.await {
+        Ok(configs) => Ok(configs::lines(configs, all)),
+        Err(ClientError::Unsupported { .. }) => Ok(Vec::new()),
+        Err(error) => Err(Failure::client(
+            format!("describe configs of topic {name}"),
+            error,
+        )),
     }
-}
-
-/// Who has set a config.
-fn source(code: i8) -> &'static str {
-    match code {
-        TOPIC_CONFIG => "topic",
-        DEFAULT_CONFIG => "default",
-        _ => "broker",
-    }
-}
-
-/// The topic's configs by name: all, or those that are set somewhere. None from a broker that does
-/// not tell.
-async fn configs(
-    session: &Session,
-    name: &str,
-    all: bool,
-) -> Result<BTreeMap<String, ConfigLine>, Failure> {
-    let tried = || format!("describe configs of topic {name}");
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC_RESOURCE)
-        .with_resource_name(StrBytes::from_string(name.to_owned()))
-        .with_configuration_keys(None);
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let response = match session.client.request(Target::Any, &request).await {
-        Ok(response) => response,
-        Err(ClientError::Unsupported { .. }) => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Failure::client(tried(), error)),
-    };
-    let result = response.results.into_iter().next();
-    let result = result.ok_or_else(|| Failure::new(tried(), Cause::Unanswered))?;
-    if result.error_code != KafkaError::None.code() {
-        let api = ApiKey::DescribeConfigs;
-        return Err(Failure::refused(
-            tried(),
-            api,
-            result.error_code,
-            result.error_message,
-        ));
-    }
-    let configs = result.configs.into_iter();
-    let shown = configs.filter(|config| all || config.config_source != DEFAULT_CONFIG);
-    let lines = shown.map(|config| {
-        let line = ConfigLine {
-            value: config.value.map(|value| value.to_string()),
-            source: source(config.config_source),
-        };
-        (config.name.to_string(), line)
-    });
-    Ok(lines.collect())
 }
 
 async fn delete(session: &Session, name: &str, yes: bool) -> Result<(), Failure> {
@@ -348,10 +289,6 @@ mod tests {
 
     #[test]
     fn a_topic_is_drawn_with_partitions_and_what_was_set() {
-        let config = ConfigLine {
-            value: Some("1".into()),
-            source: "topic",
-        };
         let picture = TopicPicture {
             name: "orders".into(),
             topic_id: "x".into(),
@@ -361,10 +298,15 @@ mod tests {
                 start_offset: 5,
                 end_offset: 15,
             }],
-            configs: BTreeMap::from([("retention.ms".to_owned(), config)]),
+            configs: vec![ConfigLine {
+                name: "retention.ms".into(),
+                value: Some("1".into()),
+                source: "topic",
+                read_only: false,
+            }],
         };
 
-        let text = picture.render();
+        let text = picture.text(Paint::Plain);
 
         assert_eq!(
             text,

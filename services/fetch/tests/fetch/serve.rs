@@ -566,3 +566,37 @@ async fn http_reads_get_one_slice_per_batch_and_stop_at_their_limits() {
     assert_eq!((none.batches.len(), none.next_offset), (0, offset(100)));
     assert_eq!(none.high_watermark, offset(100));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reader_that_catches_up_will_ask_for_is_loaded_meanwhile_and_once() {
+    let mut world = World::new().await;
+    let segments = 200;
+    for number in 0..segments {
+        let batch = (at(0), offset(number * 3), plain(3, 50_000));
+        world.write(Write::Elsewhere, &[batch]).await;
+    }
+
+    // Jumps: nobody knows where they go on.
+    for from in [300, 30, 200] {
+        world
+            .ask(12, request(&[(0, from)]).with_max_bytes(400_000))
+            .await;
+        world.settle().await;
+    }
+    assert_eq!(world.fetch.stats().reads_ahead, 0);
+
+    let mut next = 0;
+    while next < segments * 3 {
+        let wanted = request(&[(0, next)]).with_max_bytes(400_000);
+        let reply = only(&world.ask(12, wanted).await);
+        let read = u64::try_from(offsets_of(&reply.records).len()).unwrap();
+        assert!(read > 0, "nothing from {next}");
+        next += read;
+        world.settle().await;
+    }
+
+    let stats = world.fetch.stats();
+    assert!(stats.reads_ahead > 20, "{stats:?}");
+    let gets = u64::try_from(world.gets()).unwrap();
+    assert_eq!(gets, segments, "each object is still read once");
+}

@@ -100,6 +100,11 @@ fn table() -> Vec<(AppendError, i16, AppendErrorKind)> {
         (refused(ProduceRefusal::ProducerFenced), 47, Kind::Fenced),
         (refused(ProduceRefusal::PredecessorVoid), 6, Kind::Refresh),
         (refused(ProduceRefusal::OffsetsExhausted), 44, Kind::Invalid),
+        (
+            refused(ProduceRefusal::UnexpectedEnd { end: Offset::ZERO }),
+            44,
+            Kind::Invalid,
+        ),
     ]
 }
 

@@ -8,11 +8,12 @@ use esker_kafka::messages::produce_request::PartitionProduceData;
 use esker_kafka::messages::produce_response::PartitionProduceResponse;
 use esker_kafka::messages::{ProduceRequest, StrBytes, TransactionalId};
 use esker_kafka::{KafkaError, Reply, Response};
-use esker_metadata_api::{MetadataError, TopicTable};
+use esker_metadata_api::{BatchVerdict, MetadataError, ProduceRefusal, ReserveReply, TopicTable};
 use esker_record::{BatchBuilder, Compression, NewRecord};
-use esker_types::{ProducerEpoch, ProducerId, Timestamp};
+use esker_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use std::sync::Arc;
 
+use crate::sequencer::Scripted;
 use crate::world::{PARTITIONS, TestBatch, World, place, request, request_of, rows, topics, world};
 
 fn error(row: &PartitionProduceResponse) -> KafkaError {
@@ -342,6 +343,7 @@ async fn an_append_of_another_front_goes_the_same_way() {
     let append = |partition: u32, number| AppendRequest {
         topic_partition: place(partition),
         batch: TestBatch::plain(number).bytes(),
+        expected_end: None,
     };
 
     let first = world.ingest.append(append(0, 1)).await.unwrap();
@@ -371,10 +373,51 @@ async fn an_append_without_a_sequencer_ends_by_its_own_timeout() {
     let append = AppendRequest {
         topic_partition: place(0),
         batch: TestBatch::plain(1).bytes(),
+        expected_end: None,
     };
 
     let error = world.ingest.append(append).await.unwrap_err();
 
     assert_eq!(error.kind(), AppendErrorKind::Refresh);
     assert!(world.env.clock.now().since_start() < Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_append_that_is_deferred_holds_nobody_up_and_its_refusal_is_told() {
+    let world = world();
+    let end = Offset::new(7).unwrap();
+    let conditional = AppendRequest {
+        topic_partition: place(0),
+        batch: TestBatch::plain(1).bytes(),
+        expected_end: Some(end),
+    };
+    let plain = AppendRequest {
+        expected_end: None,
+        batch: TestBatch::plain(2).bytes(),
+        ..conditional.clone()
+    };
+    let answer = |verdict| {
+        Scripted::Reply(ReserveReply {
+            verdicts: vec![verdict],
+        })
+    };
+    let refusal = ProduceRefusal::UnexpectedEnd { end: Offset::ZERO };
+    let refused = answer(BatchVerdict::Refused(refusal));
+    world.sequencer.script([answer(BatchVerdict::Deferred)]);
+
+    let waiting = world.ingest.admit(conditional).await.unwrap();
+    world.sleep(1).await;
+    let plain = world.ingest.append(plain).await.unwrap();
+    world.sequencer.script([refused]);
+    let waiting = waiting.outcome().await.unwrap_err();
+
+    assert_eq!(plain.base_offset, Offset::ZERO, "appended meanwhile");
+    assert!(matches!(waiting, AppendError::Refused(found) if found == refusal));
+    assert_eq!(waiting.kind(), AppendErrorKind::Invalid);
+    let asked = world.sequencer.requests();
+    let expected: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.batches[0].expected_end)
+        .collect();
+    assert_eq!(expected, [Some(end), None, Some(end)]);
 }

@@ -2,8 +2,8 @@
 
 use esker_ingest::limits::{CALL_RETRY, PATIENCE_LOOK, PRODUCE_TIMEOUT_MAX, PRODUCE_TIMEOUT_MIN};
 use esker_ingest::{AppendErrorKind, IngestConfig};
-use esker_kafka::KafkaError;
 use esker_kafka::messages::produce_response::PartitionProduceResponse;
+use esker_kafka::{KafkaError, Reply};
 use esker_metadata_api::{MetadataError, ReserveError};
 use esker_object::{Fault, FaultRule, StoreErrorKind};
 use futures::FutureExt as _;
@@ -90,6 +90,20 @@ async fn without_a_sequencer_nothing_is_reserved_and_that_is_told() {
         0,
         "what was told as not written is not written later"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_acks_a_failure_after_admission_closes_the_connection() {
+    let world = world();
+    world.sequencer.away(true);
+    let silent = request(&[TestBatch::plain(0)])
+        .with_acks(0)
+        .with_timeout_ms(5000);
+
+    let reply = world.send_request(silent).await.await;
+
+    assert!(matches!(reply, Reply::Close), "{reply:?}");
+    assert_eq!(world.millis(), 5000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ fn summary(number: i32) -> ReservationSummary {
             base_sequence: number,
         }),
         transactional: false,
+        expected_end: None,
     }
 }
 

@@ -52,7 +52,7 @@ pub enum ClientError {
         limit: Duration,
     },
     /// No version in common, or a field is set that the common version lacks.
-    #[error("{api:?} is not possible with this broker: ours {ours}, theirs {theirs:?}")]
+    #[error("{} is not possible here: {}", name(*.api), versions(.ours, .theirs.as_ref()))]
     Unsupported {
         /// What was asked.
         api: Option<ApiKey>,
@@ -62,7 +62,7 @@ pub enum ClientError {
         theirs: Option<VersionRange>,
     },
     /// The answer cannot be read, or lacks what was asked for.
-    #[error("the answer of {address} to {api:?} cannot be understood")]
+    #[error("the answer of {address} to {} cannot be understood", name(*.api))]
     Malformed {
         /// Whose.
         address: Address,
@@ -93,6 +93,17 @@ pub enum ClientError {
         /// The code.
         code: i16,
     },
+}
+
+fn name(api: Option<ApiKey>) -> String {
+    api.map_or_else(|| "the request".to_owned(), |api| format!("{api:?}"))
+}
+
+fn versions(ours: &VersionRange, theirs: Option<&VersionRange>) -> String {
+    match theirs {
+        Some(theirs) => format!("it takes versions {theirs}, this client sends {ours}"),
+        None => "it does not serve it".to_owned(),
+    }
 }
 
 fn detail(message: Option<&StrBytes>) -> String {

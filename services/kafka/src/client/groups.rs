@@ -5,10 +5,13 @@ use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest, TopicName,
+    ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -50,7 +53,7 @@ impl Client {
     /// [`ClientError::Kafka`] when the cluster names none, or as [`Self::request_at_most`].
     pub async fn find_coordinator(&self, group: &str) -> Result<Target, ClientError> {
         let request = FindCoordinatorRequest::default().with_key(text(group));
-        self.retrying(None, ClientError::is_retriable, async || {
+        self.retrying(None, ClientError::is_retriable, || async {
             let asked = self.request_at_most(Target::Any, &request, FIND_ONE_VERSION_MAX);
             let response = asked.await?;
             let message = response.error_message.as_ref();
@@ -84,7 +87,7 @@ impl Client {
             .with_group_id(GroupId(text(group)))
             .with_generation_id_or_member_epoch(-1)
             .with_topics(offsets.iter().map(one).collect());
-        self.retrying(None, ClientError::is_retriable, async || {
+        self.retrying(None, ClientError::is_retriable, || async {
             let coordinator = self.find_coordinator(group).await?;
             let response = self.request(coordinator, &request).await?;
             let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
@@ -115,7 +118,7 @@ impl Client {
         let request = OffsetFetchRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_topics(topics);
-        self.retrying(None, ClientError::is_retriable, async || {
+        self.retrying(None, ClientError::is_retriable, || async {
             let api = ApiKey::OffsetFetch;
             let coordinator = self.find_coordinator(group).await?;
             let asked = self.request_at_most(coordinator, &request, FETCH_ONE_VERSION_MAX);
@@ -162,7 +165,7 @@ impl Client {
     /// [`ClientError::Kafka`] with the group's error, or as [`Self::request_at_most`].
     pub async fn describe_group(&self, group: &str) -> Result<DescribedGroup, ClientError> {
         let request = DescribeGroupsRequest::default().with_groups(vec![GroupId(text(group))]);
-        self.retrying(None, ClientError::is_retriable, async || {
+        self.retrying(None, ClientError::is_retriable, || async {
             let api = ApiKey::DescribeGroups;
             let coordinator = self.find_coordinator(group).await?;
             let response = self.request(coordinator, &request).await?;
@@ -170,6 +173,67 @@ impl Client {
             let described = described.ok_or(ClientError::Incomplete { api })?;
             check(api, described.error_code, described.error_message.as_ref())?;
             Ok(described)
+        })
+        .await
+    }
+
+    /// Deletes committed offsets of a group (OffsetDelete, since Kafka 2.4).
+    ///
+    /// # Errors
+    /// [`ClientError::Unsupported`] by an older broker; [`ClientError::Kafka`] with the group's or
+    /// first partition's refusal, `GROUP_SUBSCRIBED_TO_TOPIC` while members read the topic; else
+    /// as [`Self::request_at_most`].
+    pub async fn offset_delete(
+        &self,
+        group: &str,
+        partitions: &[(&str, i32)],
+    ) -> Result<(), ClientError> {
+        let api = ApiKey::OffsetDelete;
+        let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
+        for (topic, partition) in partitions {
+            let partition =
+                OffsetDeleteRequestPartition::default().with_partition_index(*partition);
+            // Brokers take a topic once: neighbours share an entry.
+            match topics
+                .last_mut()
+                .filter(|last| last.name.as_str() == *topic)
+            {
+                Some(last) => last.partitions.push(partition),
+                None => topics.push(
+                    OffsetDeleteRequestTopic::default()
+                        .with_name(TopicName(text(topic)))
+                        .with_partitions(vec![partition]),
+                ),
+            }
+        }
+        let request = OffsetDeleteRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_topics(topics);
+        self.retrying(None, ClientError::is_retriable, || async {
+            let coordinator = self.find_coordinator(group).await?;
+            let response = self.request(coordinator, &request).await?;
+            check(api, response.error_code, None)?;
+            let mut deleted = response.topics.iter().flat_map(|topic| &topic.partitions);
+            deleted.try_for_each(|partition| check(api, partition.error_code, None))
+        })
+        .await
+    }
+
+    /// Deletes a group without members, with everything it has committed (DeleteGroups, since
+    /// Kafka 1.1).
+    ///
+    /// # Errors
+    /// [`ClientError::Unsupported`] by an older broker; [`ClientError::Kafka`] with the refusal,
+    /// `NON_EMPTY_GROUP` while it has members; else as [`Self::request_at_most`].
+    pub async fn delete_group(&self, group: &str) -> Result<(), ClientError> {
+        let api = ApiKey::DeleteGroups;
+        let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
+        self.retrying(None, ClientError::is_surely_undone, || async {
+            let coordinator = self.find_coordinator(group).await?;
+            let response = self.request(coordinator, &request).await?;
+            let result = response.results.first();
+            let result = result.ok_or(ClientError::Incomplete { api })?;
+            check(api, result.error_code, None)
         })
         .await
     }

@@ -150,7 +150,7 @@ impl Client {
             .with_acks(-1)
             .with_timeout_ms(timeout_ms)
             .with_topic_data(vec![of_topic]);
-        self.retrying(Some(topic), ClientError::is_surely_undone, async || {
+        self.retrying(Some(topic), ClientError::is_surely_undone, || async {
             let leader = self.leader(topic, partition).await?;
             let response = self
                 .request_at_most(leader, &request, PRODUCE_VERSION_MAX)
@@ -193,7 +193,7 @@ impl Client {
             .with_max_bytes(options.bytes_max)
             .with_isolation_level(options.isolation.to_wire())
             .with_topics(vec![of_topic]);
-        self.retrying(Some(topic), ClientError::is_retriable, async || {
+        self.retrying(Some(topic), ClientError::is_retriable, || async {
             let leader = self.leader(topic, partition).await?;
             let response = self
                 .request_at_most(leader, &request, FETCH_VERSION_MAX)
@@ -225,7 +225,7 @@ impl Client {
             .with_replica_id((-1).into())
             .with_isolation_level(isolation.to_wire())
             .with_topics(vec![of_topic]);
-        self.retrying(Some(topic), ClientError::is_retriable, async || {
+        self.retrying(Some(topic), ClientError::is_retriable, || async {
             let leader = self.leader(topic, partition).await?;
             let versions = query.version_min()..=i16::MAX;
             let response = self.request_within(leader, &request, versions).await?;

@@ -96,7 +96,7 @@ impl Client {
             .with_topics(vec![creatable])
             .with_timeout_ms(30_000);
         let response = self
-            .retrying(None, ClientError::is_surely_undone, async || {
+            .retrying(None, ClientError::is_surely_undone, || async {
                 let controller = self.with_cluster(|cluster| cluster.controller());
                 self.request(controller, &request).await
             })
@@ -123,7 +123,7 @@ impl Client {
             .with_topic_names(vec![TopicName(text(name))])
             .with_timeout_ms(30_000);
         let response = self
-            .retrying(None, ClientError::is_surely_undone, async || {
+            .retrying(None, ClientError::is_surely_undone, || async {
                 let controller = self.with_cluster(|cluster| cluster.controller());
                 self.request_at_most(controller, &request, DELETE_BY_NAME_VERSION_MAX)
                     .await

@@ -193,6 +193,7 @@ impl Pod {
                 max_timestamp: header.max_timestamp(),
                 producer,
                 transactional: false,
+                expected_end: None,
             }],
         }
     }

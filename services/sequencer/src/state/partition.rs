@@ -7,7 +7,7 @@ use esker_segment::{BatchSummary, Extent, ProducerStamp};
 use esker_types::{Offset, ProducerId, SegmentId};
 
 use crate::extents::Extents;
-use crate::limits::PRODUCERS_PER_PARTITION_MAX;
+use crate::limits::{KEYS_PER_PARTITION_MAX, PRODUCERS_PER_PARTITION_MAX};
 use crate::producers::{ProducerBatch, ProducerLog, Sequence};
 
 /// What is checkpointed of one partition.
@@ -34,22 +34,28 @@ impl PartitionLog {
             .or_insert_with(|| ProducerLog::of(stamp.producer_epoch, batch));
     }
 
-    /// Forgets the producers whose newest batch is the oldest, down to the limit.
+    /// Forgets the producers whose newest batch is the oldest, down to the limit. Idempotency keys,
+    /// one per append, have a limit of their own: many of them push no producer out.
     pub(crate) fn expire_producers(&mut self) {
-        let over = self
-            .producers
-            .len()
-            .saturating_sub(PRODUCERS_PER_PARTITION_MAX);
-        if over == 0 {
+        let keyed = ProducerId::from_key_hash([0; 8]);
+        let keys = self.producers.range(keyed..).count();
+        let producers = self.producers.len() - keys;
+        let over_keys = keys.saturating_sub(KEYS_PER_PARTITION_MAX);
+        let over_producers = producers.saturating_sub(PRODUCERS_PER_PARTITION_MAX);
+        self.forget_oldest(over_keys, ProducerId::is_keyed);
+        self.forget_oldest(over_producers, |id| !id.is_keyed());
+    }
+
+    fn forget_oldest(&mut self, count: usize, is_one: fn(ProducerId) -> bool) {
+        if count == 0 {
             return;
         }
-        let mut by_age: Vec<(Offset, ProducerId)> = self
-            .producers
-            .iter()
+        let producers = self.producers.iter().filter(|(id, _)| is_one(**id));
+        let mut by_age: Vec<(Offset, ProducerId)> = producers
             .map(|(id, log)| (log.last_offset(), *id))
             .collect();
         by_age.sort_unstable();
-        for (_, id) in by_age.into_iter().take(over) {
+        for (_, id) in by_age.into_iter().take(count) {
             self.producers.remove(&id);
         }
     }

@@ -49,6 +49,7 @@ pub(crate) fn plain(partition: u32, record_count: u32) -> ReservationSummary {
         max_timestamp: Timestamp::from_millis(0),
         producer: None,
         transactional: false,
+        expected_end: None,
     }
 }
 

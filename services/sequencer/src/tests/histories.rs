@@ -86,6 +86,7 @@ fn offer(world: &mut World, pod: usize, b: u8, c: u8) {
             max_timestamp: Timestamp::from_millis(identity),
             producer: None,
             transactional: false,
+            expected_end: None,
         });
     }
     batches.sort_by_key(|batch| batch.topic_partition);

@@ -6,14 +6,14 @@ use super::harness::*;
 use crate::limits::{PRODUCERS_PER_PARTITION_MAX, SESSIONS_SETTLED_MAX};
 use crate::{ApplyError, LogCommand, LogState};
 
-fn register(name: u8) -> LogCommand {
+pub(super) fn register(name: u8) -> LogCommand {
     LogCommand::RegisterSession {
         session: session(name),
         epoch: SequencerEpoch::new(1),
     }
 }
 
-fn state_with(commands: &[LogCommand]) -> LogState {
+pub(super) fn state_with(commands: &[LogCommand]) -> LogState {
     let mut state = LogState::empty();
     for command in commands {
         state.apply(command, &exists).unwrap();
@@ -21,7 +21,7 @@ fn state_with(commands: &[LogCommand]) -> LogState {
     state
 }
 
-fn checkpoint(segments: Vec<esker_segment::SegmentFooter>) -> LogCommand {
+pub(super) fn checkpoint(segments: Vec<esker_segment::SegmentFooter>) -> LogCommand {
     LogCommand::Checkpoint { segments }
 }
 

@@ -13,7 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::S3Bucket;
 use super::credentials::Credentials;
-use super::transport::CheckedConnector;
+use super::transport::{CheckedConnector, StoreClock};
 
 /// Longer than any deadline of `DurableBucket`, which is the one that counts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -74,7 +74,13 @@ pub enum S3OpenError {
         #[source]
         source: object_store::path::Error,
     },
-    /// The endpoint is no URL, or the client could not be made.
+    /// The endpoint is no URL of a host.
+    #[error("endpoint {endpoint:?} is no URL: write http://host:port or https://host")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// The client could not be made.
     #[error("client for S3 could not be made: check endpoint and region")]
     Client {
         /// What the library said.
@@ -129,6 +135,7 @@ impl S3Bucket {
             return Err(S3OpenError::NoBucketName);
         }
         let prefix = config.normal_prefix()?;
+        let clock = Arc::new(StoreClock::new(env.clone()));
         let mut endpoint = config.endpoint.clone();
         let mut region = config.region.clone();
         let credentials = match config.fixed_credential()? {
@@ -164,13 +171,14 @@ impl S3Bucket {
             .with_region(region.unwrap_or_else(|| "us-east-1".to_owned()))
             .with_credentials(provider)
             .with_client_options(options)
-            .with_http_connector(CheckedConnector::default())
+            .with_http_connector(CheckedConnector::new(Arc::clone(&clock)))
             .with_retry(no_retries())
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_checksum_algorithm(Checksum::SHA256)
             .with_disable_bulk_delete(true)
             .with_virtual_hosted_style_request(!path_style);
         if let Some(endpoint) = endpoint {
+            check_endpoint(&endpoint)?;
             builder = builder.with_endpoint(endpoint_for(&endpoint, &config.bucket, path_style));
         }
         let store = builder
@@ -180,7 +188,22 @@ impl S3Bucket {
             store,
             prefix,
             credentials,
+            clock,
         })
+    }
+}
+
+/// `object_store` would only fail at the first request.
+fn check_endpoint(endpoint: &str) -> Result<(), S3OpenError> {
+    let host = endpoint
+        .strip_prefix("http://")
+        .or_else(|| endpoint.strip_prefix("https://"));
+    let of_host = |text: char| text.is_ascii_alphanumeric() || ".:-_[]/%".contains(text);
+    match host {
+        Some(host) if host.starts_with(|first| first != '/') && host.chars().all(of_host) => Ok(()),
+        Some(_) | None => Err(S3OpenError::Endpoint {
+            endpoint: endpoint.to_owned(),
+        }),
     }
 }
 
@@ -239,6 +262,24 @@ mod tests {
             Err(S3OpenError::HalfCredentials)
         ));
         assert!(matches!(open(dots).await, Err(S3OpenError::Prefix { .. })));
+        for endpoint in [
+            "",
+            "h:1",
+            "http://",
+            "http:///b",
+            "ftp://h",
+            "http://two words",
+        ] {
+            let odd = S3Config {
+                endpoint: Some(endpoint.to_owned()),
+                ..good.clone()
+            };
+            let refused = open(odd).await;
+            assert!(
+                matches!(refused, Err(S3OpenError::Endpoint { .. })),
+                "{endpoint}"
+            );
+        }
         assert!(!format!("{good:?}").contains("very-secret"));
         open(good).await.unwrap();
     }

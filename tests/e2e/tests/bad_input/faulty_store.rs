@@ -227,7 +227,7 @@ async fn run(
 
 #[tokio::test]
 async fn a_faulty_store_neither_loses_nor_doubles_a_record() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let shaper = store.shaper(Vec::new()).await?;
     let mut arguments = store.arguments_through(&shaper);
     let mut esker = EskerProcess::start(&arguments).await?;

@@ -1,66 +1,15 @@
 //! A disk that fills up: producers hear a retriable error, what was acknowledged stays, and room
 //! made is room used. On a tmpfs, so this needs the right to mount.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use esker_e2e::{HttpApi, HttpRecord, Kcat, Program, StoreKind, TestStore, proved};
+use esker_e2e::{HttpApi, HttpRecord, Kcat, SmallDisk, StoreKind, TestStore, proved};
 use esker_env::Env;
 use esker_testkit::{EskerArguments, EskerProcess};
 
 const RECORD_BYTES: usize = 90_000;
 const BACK_WITHIN: Duration = Duration::from_secs(30);
-
-/// A file system of its own, gone with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    async fn mount(path: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path)?;
-        let arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs"];
-        Program::new("mount")
-            .args(arguments)
-            .args([path])
-            .succeed()
-            .await?;
-        Ok(Self(path.to_owned()))
-    }
-
-    async fn grow(&self) -> anyhow::Result<()> {
-        let arguments = ["-o", "remount,size=64m"];
-        Program::new("mount")
-            .args(arguments)
-            .args([&self.0])
-            .succeed()
-            .await?;
-        Ok(())
-    }
-
-    /// Takes the last byte, so that not even a journal entry has room.
-    fn fill(&self) {
-        let mut bytes = 256 * 1024;
-        for number in 0.. {
-            let file = self.0.join(format!("filler-{number}"));
-            if std::fs::write(&file, vec![0; bytes]).is_err() {
-                // What was written of it stays.
-                bytes /= 2;
-            }
-            if bytes == 0 {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.0)
-            .status();
-    }
-}
 
 fn record(number: usize) -> HttpRecord {
     let mut value = format!("record {number} ").into_bytes();
@@ -113,14 +62,14 @@ async fn append_when_possible(api: &HttpApi, number: usize) -> anyhow::Result<(u
 async fn a_full_disk_loses_nothing_and_recovers_when_there_is_room() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Directory).await?;
     let disk = SmallDisk::mount(&store.path().join("disk")).await?;
-    let url = format!("file://{}/bucket", disk.0.display());
+    let url = format!("file://{}/bucket", disk.path().display());
     let arguments = EskerArguments::new(store.path(), &url);
     let mut esker = EskerProcess::start(&arguments).await?;
     let api = HttpApi::new(esker.http);
     api.create_topic("disk", 1).await?;
 
     // First a segment has no room, while the journal has: the broker's own error, at once.
-    let reserve = disk.0.join("reserve");
+    let reserve = disk.path().join("reserve");
     std::fs::write(&reserve, vec![0; RECORD_BYTES - 8192])?;
     let (mut acknowledged, refusal) = fill_by_appending(&api).await?;
     std::fs::remove_file(&reserve)?;

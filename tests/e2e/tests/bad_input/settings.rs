@@ -50,7 +50,7 @@ async fn every_wrong_value_is_told_at_once_with_its_origin() -> anyhow::Result<(
     let program = serve(&words)?.variable("ESKER_SEGMENT_BYTES", "12");
 
     let refusal = Refusal::of(program).await?;
-    let program = esker()?.args(["config", "--config", &path, "--node-id", "7"]);
+    let program = esker()?.args(["config", "show", "--config", &path, "--node-id", "7"]);
     let told = program
         .variable("ESKER_CACHE_BYTES", "33554432")
         .run()

@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use esker_e2e::{StoreKind, TestStore, proved};
 use esker_env::Env;
 use esker_testkit::{EskerArguments, Rule, ShapedFault, free_port};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use crate::refusals::{Refusal, serve_as};
 
@@ -45,7 +43,7 @@ async fn a_store_without_conditional_writes_is_refused() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn wrong_credentials_are_refused() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Seaweed).await?;
+    let store = TestStore::start(StoreKind::Minio).await?;
     let right = store.arguments();
 
     let secret = with_flag(&right, "--s3-secret-access-key", "not-the-secret");
@@ -71,21 +69,6 @@ async fn wrong_credentials_are_refused() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Answers every request as AWS does when there is no such bucket: SeaweedFS makes one instead.
-async fn without_bucket(listener: TcpListener) -> anyhow::Result<()> {
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchBucket</Code>\
-                <Message>The specified bucket does not exist</Message></Error>";
-    loop {
-        let (mut stream, _) = listener.accept().await?;
-        let mut request = vec![0; 64 * 1024];
-        // One small request per connection arrives as one piece on loopback.
-        let _ = stream.read(&mut request).await?;
-        let head = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Type: application/xml";
-        let reply = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        let _ = stream.write_all(reply.as_bytes()).await;
-    }
-}
-
 fn s3_at(store: &TestStore, endpoint: &str) -> EskerArguments {
     let mut arguments = EskerArguments::new(store.path(), "s3://no-such-bucket/esker");
     arguments.more = TestStore::s3_arguments(endpoint);
@@ -94,14 +77,10 @@ fn s3_at(store: &TestStore, endpoint: &str) -> EskerArguments {
 
 #[tokio::test]
 async fn a_missing_bucket_is_refused() -> anyhow::Result<()> {
-    let store = TestStore::start(StoreKind::Directory).await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let arguments = s3_at(&store, &format!("http://{}", listener.local_addr()?));
+    let store = TestStore::start(StoreKind::Minio).await?;
+    let endpoint = store.endpoint().context("the S3 store")?;
 
-    let refusal = tokio::select! {
-        ended = without_bucket(listener) => anyhow::bail!("the stub ended: {ended:?}"),
-        refusal = Refusal::of(serve_as(&arguments)?) => refusal?,
-    };
+    let refusal = Refusal::of(serve_as(&s3_at(&store, endpoint))?).await?;
 
     refusal.says(&["the bucket does not exist", "create it", "NoSuchBucket"])?;
     proved(&format!("a missing bucket: {}", refusal.reason));

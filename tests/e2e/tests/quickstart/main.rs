@@ -1,4 +1,4 @@
-//! What a newcomer does, with unmodified programs, on both stores: everything here must just work.
+//! What a newcomer does, with unmodified programs, on every store: everything here must just work.
 //!
 //! Apache Kafka's own tools, sarama, kcat and curl write and read the same records.
 
@@ -18,12 +18,18 @@ async fn start(kind: StoreKind) -> anyhow::Result<(TestStore, EskerProcess)> {
     Ok((store, esker))
 }
 
-macro_rules! on_both_stores {
+macro_rules! on_every_store {
     ($($claim:ident => $part:path;)*) => {
         mod on_a_directory {
             $(#[tokio::test]
             async fn $claim() -> anyhow::Result<()> {
                 $part(esker_e2e::StoreKind::Directory).await
+            })*
+        }
+        mod on_minio {
+            $(#[tokio::test]
+            async fn $claim() -> anyhow::Result<()> {
+                $part(esker_e2e::StoreKind::Minio).await
             })*
         }
         mod on_seaweedfs {
@@ -35,7 +41,7 @@ macro_rules! on_both_stores {
     };
 }
 
-on_both_stores! {
+on_every_store! {
     the_tools_of_apache_kafka_work_unmodified => crate::tools::kafka_tools;
     sarama_creates_produces_and_consumes => crate::tools::sarama;
     kcat_reads_every_codec_back_byte_for_byte => crate::reading::codecs;

@@ -10,7 +10,7 @@ use crate::start;
 /// Loose, for loaded machines; what was measured is printed.
 fn ready_within(kind: StoreKind) -> Duration {
     match kind {
-        StoreKind::Directory => Duration::from_secs(5),
+        StoreKind::Directory | StoreKind::Minio => Duration::from_secs(5),
         // Its locks make the losers of the start-up probe's races wait for seconds.
         StoreKind::Seaweed => Duration::from_secs(20),
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use esker_e2e::{KafkaTools, Kcat, Program, StoreKind, bootstrapped, proved};
+use esker_e2e::{KafkaTools, Kcat, Program, StoreKind, proved};
+use esker_testkit::bootstrapped;
 
 use crate::placement::keyed_lines;
 use crate::start;

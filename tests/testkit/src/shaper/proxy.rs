@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use esker_types::MonotonicTime;
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -319,12 +319,31 @@ impl State {
                 ))
             }
             ShapedFault::OkErr => Ok(success_with_error()),
+            ShapedFault::Clock { seconds } => {
+                self.at_another_time(execute(link, parts, body).await?, seconds)
+            }
             ShapedFault::Cred { expired } => Ok(if expired {
                 error_reply(StatusCode::BAD_REQUEST, "ExpiredToken")
             } else {
                 error_reply(StatusCode::FORBIDDEN, "AccessDenied")
             }),
         }
+    }
+
+    /// The answer of a store whose clock is so many seconds ahead.
+    fn at_another_time(
+        &self,
+        mut response: Response<Body>,
+        seconds: i64,
+    ) -> anyhow::Result<Response<Body>> {
+        let now_ms = self.env.clock.wall().millis();
+        let millis = now_ms.saturating_add(seconds.saturating_mul(1000));
+        let since_1970 = Duration::from_millis(u64::try_from(millis)?);
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + since_1970);
+        response
+            .headers_mut()
+            .insert(DATE, HeaderValue::try_from(date)?);
+        Ok(response)
     }
 
     async fn slow(

@@ -72,6 +72,11 @@ pub enum ShapedFault {
     },
     /// OKERR: not done, but answered 200 with an error in the body.
     OkErr,
+    /// CLOCK: the answer's `Date` is so much later, or earlier.
+    Clock {
+        /// By how much.
+        seconds: i64,
+    },
     /// CRED: refused for its credentials.
     Cred {
         /// Expired, rather than wrong.
@@ -95,6 +100,7 @@ impl ShapedFault {
             Self::NoCond => "NOCOND",
             Self::C409 { .. } => "C409",
             Self::OkErr => "OKERR",
+            Self::Clock { .. } => "CLOCK",
             Self::Cred { .. } => "CRED",
         }
     }

@@ -13,7 +13,7 @@ use esker_object::{
 };
 
 use super::*;
-use crate::{SEAWEED_KEYS, SeaweedServer};
+use crate::{STORE_KEYS, SeaweedServer};
 use fake_store::FakeStore;
 
 struct World {
@@ -28,8 +28,8 @@ async fn bucket_at(endpoint: String) -> S3Bucket {
         bucket: "tests".to_owned(),
         prefix: "pre/fix".to_owned(),
         endpoint: Some(endpoint),
-        access_key_id: Some(SEAWEED_KEYS.key_id.to_owned()),
-        secret_access_key: Some(SEAWEED_KEYS.secret.to_owned()),
+        access_key_id: Some(STORE_KEYS.key_id.to_owned()),
+        secret_access_key: Some(STORE_KEYS.secret.to_owned()),
         ..S3Config::default()
     };
     S3Bucket::open(config, Env::system()).await.unwrap()
@@ -271,6 +271,18 @@ async fn stalelist_hides_what_was_put_lately() {
 
     assert_eq!((fresh.len(), stale.len()), (1, 0));
     assert_eq!(world.shaper.report().struck("STALELIST"), 1);
+}
+
+#[tokio::test]
+async fn clock_makes_a_store_whose_time_is_off() {
+    let world = world(vec![Rule::new(ShapedFault::Clock { seconds: -900 })]).await;
+    assert_eq!(world.bucket.clock_ahead_ms(), None);
+
+    let outcome = world.put().await;
+
+    let ahead = world.bucket.clock_ahead_ms().unwrap();
+    assert!(matches!(outcome, PutOutcome::Created), "{outcome:?}");
+    assert!((-902_000..=-898_000).contains(&ahead), "{ahead}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ const ENTRIES: &[&str] = &[
     "LICENSE",
     "Makefile",
     "README.md",
+    "changes",
     "clippy.toml",
     "deny.toml",
     "rustfmt.toml",

@@ -5,13 +5,13 @@ use serde::Serialize;
 
 /// One partition of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct PartitionLag {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-    pub(super) committed: Option<i64>,
-    pub(super) end: Option<i64>,
-    pub(super) lag: Option<i64>,
-    pub(super) member: Option<String>,
+pub(crate) struct PartitionLag {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) committed: Option<i64>,
+    pub(crate) end: Option<i64>,
+    pub(crate) lag: Option<i64>,
+    pub(crate) member: Option<String>,
 }
 
 impl PartitionLag {

@@ -1,4 +1,4 @@
-//! Input: pieces of a file or stdin, lines out of pieces, records out of lines.
+//! Input: pieces of a file or stdin, lines out of pieces.
 
 use std::fs::File;
 use std::io;
@@ -6,8 +6,6 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use esker_record::NewRecord;
-use esker_types::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::cli::exit::{Cause, Failure};
@@ -17,22 +15,32 @@ use crate::cli::limits::{INPUT_CHUNK_BYTES, INPUT_CHUNKS_MAX, LINE_BYTES_MAX};
 #[derive(Debug)]
 pub(super) struct Input {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
+    bytes: Option<u64>,
 }
 
 impl Input {
     /// Opens a file, or stdin without one.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let mut bytes = None;
         let source: Box<dyn Read + Send> = match path {
             None => Box::new(io::stdin()),
             Some(path) => {
-                let opened = File::open(path);
                 let tried = || format!("open {}", path.display());
-                Box::new(opened.map_err(|error| Failure::new(tried(), Cause::Input(error)))?)
+                let failed = |error| Failure::new(tried(), Cause::Input(error));
+                let file = File::open(path).map_err(failed)?;
+                let about = file.metadata().map_err(failed)?;
+                bytes = about.is_file().then_some(about.len());
+                Box::new(file)
             }
         };
         let (sender, chunks) = mpsc::channel(INPUT_CHUNKS_MAX);
         read_ahead(source, sender);
-        Ok(Self { chunks })
+        Ok(Self { chunks, bytes })
+    }
+
+    /// How much it is, when that is known.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.bytes
     }
 
     /// The next piece; `None` at the end. Cancel safe.
@@ -110,57 +118,6 @@ impl LineSplitter {
     }
 }
 
-/// Makes lines records.
-#[derive(Clone, Debug)]
-pub(super) struct RecordMaker {
-    key: Option<Bytes>,
-    separator: Option<Vec<u8>>,
-    headers: Vec<(Bytes, Option<Bytes>)>,
-}
-
-impl RecordMaker {
-    pub(super) fn new(
-        key: Option<String>,
-        separator: Option<String>,
-        headers: &[(String, String)],
-    ) -> Self {
-        let headers = headers.iter().map(|(name, value)| {
-            let value = Bytes::from(value.clone());
-            (Bytes::from(name.clone()), Some(value))
-        });
-        Self {
-            key: key.map(Bytes::from),
-            separator: separator.map(String::into_bytes),
-            headers: headers.collect(),
-        }
-    }
-
-    pub(super) fn make(&self, line: Bytes, timestamp: Timestamp) -> NewRecord {
-        let (key, value) = match &self.separator {
-            Some(separator) => split_key(line, separator),
-            None => (self.key.clone(), line),
-        };
-        NewRecord {
-            timestamp,
-            key,
-            value: Some(value),
-            headers: self.headers.clone(),
-        }
-    }
-}
-
-/// Key and value on both sides of the first separator.
-fn split_key(line: Bytes, separator: &[u8]) -> (Option<Bytes>, Bytes) {
-    let mut windows = line.windows(separator.len().max(1));
-    match windows.position(|window| window == separator) {
-        Some(at) => (
-            Some(line.slice(..at)),
-            line.slice(at.saturating_add(separator.len())..),
-        ),
-        None => (None, line),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,28 +148,5 @@ mod tests {
 
         assert!(splitter.split(&fits).is_ok());
         assert!(splitter.split(&Bytes::from_static(b"x")).is_err());
-    }
-
-    #[test]
-    fn the_first_separator_ends_the_key() {
-        let split = |line: &'static str| split_key(Bytes::from_static(line.as_bytes()), b"::");
-
-        assert_eq!(split("a::b::c"), (Some("a".into()), "b::c".into()));
-        assert_eq!(split("::b"), (Some("".into()), "b".into()));
-        assert_eq!(split("a:b"), (None, "a:b".into()));
-        assert_eq!(split(""), (None, "".into()));
-    }
-
-    #[test]
-    fn records_carry_the_common_key_headers_and_time() {
-        let headers = [("a".to_owned(), "1".to_owned())];
-        let maker = RecordMaker::new(Some("k".into()), None, &headers);
-
-        let record = maker.make("v".into(), Timestamp::from_millis(5));
-
-        assert_eq!(record.key, Some("k".into()));
-        assert_eq!(record.value, Some("v".into()));
-        assert_eq!(record.headers, [("a".into(), Some("1".into()))]);
-        assert_eq!(record.timestamp.millis(), 5);
     }
 }

@@ -89,6 +89,7 @@ impl World {
                 BatchVerdict::Refused(ProduceRefusal::ProducerFenced) => "fenced",
                 BatchVerdict::Refused(ProduceRefusal::PredecessorVoid) => "predecessor void",
                 BatchVerdict::Refused(ProduceRefusal::OffsetsExhausted) => "exhausted",
+                BatchVerdict::Refused(ProduceRefusal::UnexpectedEnd { .. }) => "another end",
             });
             if let BatchVerdict::Duplicate { base_offset, .. } = verdict {
                 let original = log.get(&(batch.topic_partition, *base_offset));
@@ -181,6 +182,7 @@ impl Client {
                 base_sequence: batch.base_sequence,
             }),
             transactional: false,
+            expected_end: None,
         }
     }
 }

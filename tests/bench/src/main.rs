@@ -1,0 +1,111 @@
+//! Esker beside Apache Kafka on one machine, interleaved in one run: throughput, latency at a fixed
+//! rate, processor time per GiB, memory, requests to the store, time to the first acknowledgement.
+//!
+//! Nothing here decides whether a change is right; `make bench` writes `tests/bench/results` and
+//! `docs/benchmarks.md` from it, `make bench-compare` shows what a change did.
+
+mod compare;
+mod contender;
+mod meter;
+mod numbers;
+mod plot;
+mod report;
+mod results;
+mod suite;
+mod tools;
+mod workloads;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::contender::Contender;
+use crate::workloads::Workload;
+
+/// What to do.
+#[derive(Debug, Parser)]
+#[command(name = "esker-bench", about = "Measures Esker beside Apache Kafka")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Run workloads on contenders, round after round, and write the raw results.
+    Run {
+        /// Where the raw results go (JSON).
+        #[arg(long)]
+        out: PathBuf,
+        /// Rounds; contenders alternate within each.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Records of 1000 bytes per throughput run.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+        /// Seconds of a run at a fixed rate.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Only these contenders.
+        #[arg(long, value_delimiter = ',')]
+        contenders: Vec<Contender>,
+        /// Only these workloads.
+        #[arg(long, value_delimiter = ',')]
+        workloads: Vec<Workload>,
+    },
+    /// Write the page and its plots from raw results.
+    Report {
+        /// Raw results.
+        results: PathBuf,
+        /// The page.
+        #[arg(long, default_value = "docs/benchmarks.md")]
+        page: PathBuf,
+        /// Where the plots go.
+        #[arg(long, default_value = "docs/benchmarks")]
+        plots: PathBuf,
+    },
+    /// Print the ratios of two raw results.
+    Compare {
+        /// The baseline.
+        before: PathBuf,
+        /// What is compared with it.
+        after: PathBuf,
+    },
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().action {
+        Action::Run {
+            out,
+            rounds,
+            records,
+            seconds,
+            contenders,
+            workloads,
+        } => {
+            let plan = suite::Plan {
+                rounds,
+                records,
+                seconds,
+                contenders: or_all(contenders, &Contender::ALL),
+                workloads: or_all(workloads, &Workload::ALL),
+            };
+            suite::run(&plan, &out).await
+        }
+        Action::Report {
+            results,
+            page,
+            plots,
+        } => report::write(&results, &page, &plots),
+        Action::Compare { before, after } => compare::print(&before, &after),
+    }
+}
+
+fn or_all<T: Copy>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
+    if chosen.is_empty() {
+        all.to_vec()
+    } else {
+        chosen
+    }
+}

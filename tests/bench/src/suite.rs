@@ -1,0 +1,115 @@
+//! The run: contenders alternate round by round, so that what disturbs the machine meets them all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::contender::Contender;
+use crate::results::{Results, Row};
+use crate::workloads::Workload;
+
+/// What is run and how much of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rounds: u32,
+    /// Records of 1000 bytes per throughput run.
+    pub(crate) records: u64,
+    /// Seconds of a run at a fixed rate.
+    pub(crate) seconds: u64,
+    pub(crate) contenders: Vec<Contender>,
+    pub(crate) workloads: Vec<Workload>,
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a command line tool tells its progress"
+)]
+fn tell(line: &str) {
+    println!("{line}");
+}
+
+/// Runs the plan; the results are written after each contender, so that a stop loses little.
+pub(crate) async fn run(plan: &Plan, out: &Path) -> anyhow::Result<()> {
+    let mut results = Results {
+        about: about(plan)?,
+        rows: Vec::new(),
+    };
+    let mut sound = true;
+    for round in 0..plan.rounds {
+        for contender in &plan.contenders {
+            tell(&format!(
+                "round {} of {}: {}",
+                round + 1,
+                plan.rounds,
+                contender.name()
+            ));
+            for row in measured(*contender, round, plan).await? {
+                sound &= row.void.is_none();
+                results.rows.push(row);
+            }
+            results.write(out)?;
+        }
+    }
+    tell(&format!("raw results: {}", out.display()));
+    anyhow::ensure!(sound, "some runs are void: see {}", out.display());
+    Ok(())
+}
+
+async fn measured(contender: Contender, round: u32, plan: &Plan) -> anyhow::Result<Vec<Row>> {
+    let running = contender.start().await;
+    let running = running.with_context(|| format!("start {}", contender.name()))?;
+    let mut rows = Vec::new();
+    for workload in &plan.workloads {
+        let (figures, void) = match workload.run(&running, plan).await {
+            Ok(figures) => (figures, None),
+            Err(error) => (BTreeMap::new(), Some(format!("{error:#}"))),
+        };
+        let told: Vec<String> = figures
+            .iter()
+            .map(|(name, value)| format!("{name} {}", crate::numbers::short(*value)))
+            .collect();
+        let verdict = void.as_deref().unwrap_or_default();
+        tell(&format!(
+            "  {}: {}{verdict}",
+            workload.name(),
+            told.join(", ")
+        ));
+        rows.push(Row {
+            contender: contender.name().to_owned(),
+            workload: workload.name().to_owned(),
+            round,
+            figures,
+            void,
+        });
+    }
+    Ok(rows)
+}
+
+fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
+    let cores = cpu
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    let memory = std::fs::read_to_string("/proc/meminfo")?;
+    let memory = memory.lines().next().unwrap_or_default();
+    let memory = memory.trim_start_matches("MemTotal:").trim();
+    Ok(BTreeMap::from([
+        ("processor".to_owned(), format!("{cores} x {model}")),
+        ("memory".to_owned(), memory.to_owned()),
+        ("rounds".to_owned(), plan.rounds.to_string()),
+        ("records_per_run".to_owned(), plan.records.to_string()),
+        ("seconds_per_run".to_owned(), plan.seconds.to_string()),
+        (
+            "client".to_owned(),
+            "Apache Kafka 4.3.1 tools: 1000 B, 16 partitions, linger.ms=20, acks=all".to_owned(),
+        ),
+        (
+            "kafka".to_owned(),
+            "Apache Kafka 4.3.1, one KRaft node, 1 GiB heap".to_owned(),
+        ),
+    ]))
+}

@@ -1,0 +1,93 @@
+//! Does a reader that catches up disturb those at the tail?
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use esker_env::Env;
+use esker_kafka::client::{Client, FetchOptions};
+use esker_record::split_batches;
+use futures::future::join_all;
+
+use super::{BULK, Figures, MODERATE_PER_SECOND, PARTITIONS, percentile, topic};
+use crate::contender::Running;
+use crate::suite::Plan;
+use crate::tools::Tools;
+
+/// Two runs of equal length on one topic each: quiet, then with ConsumerPerformance reading the
+/// bulk topic again and again.
+pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
+    let tools = Tools::new(on.bootstrap)?;
+    let mut quiet = tailed(on, plan, &tools, "tail-quiet", None).await?;
+    let mut busy = tailed(on, plan, &tools, "tail-busy", Some(plan.records)).await?;
+    let (quiet_p99, busy_p99) = (percentile(&mut quiet, 99)?, percentile(&mut busy, 99)?);
+    Ok(Figures::from([
+        ("tail_p50_ms".to_owned(), percentile(&mut quiet, 50)?),
+        ("tail_p99_ms".to_owned(), quiet_p99),
+        ("tail_p99_catching_up_ms".to_owned(), busy_p99),
+        ("tail_p99_ratio".to_owned(), busy_p99 / quiet_p99.max(1.0)),
+    ]))
+}
+
+/// Milliseconds from the producer's timestamp to the receipt, of each batch.
+async fn tailed(
+    on: &Running,
+    plan: &Plan,
+    tools: &Tools,
+    name: &str,
+    catch_up: Option<u64>,
+) -> anyhow::Result<Vec<i64>> {
+    topic(on, name).await?;
+    let over = AtomicBool::new(false);
+    let readers = join_all((0..PARTITIONS).map(|partition| follow(on, name, partition, &over)));
+    let records = MODERATE_PER_SECOND * plan.seconds;
+    let load = async {
+        let per_second = i64::try_from(MODERATE_PER_SECOND)?;
+        let told = tools.produce(name, records, per_second).await;
+        over.store(true, Ordering::Relaxed);
+        told
+    };
+    let scan = async {
+        while let (Some(records), false) = (catch_up, over.load(Ordering::Relaxed)) {
+            tools.consume(BULK, records).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (told, scanned, readers) = futures::join!(load, scan, readers);
+    told?;
+    scanned?;
+    let mut all = Vec::new();
+    for reader in readers {
+        all.extend(reader?);
+    }
+    Ok(all)
+}
+
+async fn follow(
+    on: &Running,
+    topic: &str,
+    partition: i32,
+    over: &AtomicBool,
+) -> anyhow::Result<Vec<i64>> {
+    let env = Env::system();
+    let client = Client::connect(&on.bootstrap.to_string(), "tail", env.clone()).await?;
+    let mut offset = 0;
+    let mut ages = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let options = FetchOptions::default();
+        let fetched = client.fetch(topic, partition, offset, options).await?;
+        let now = env.clock.wall().millis();
+        offset = note(&fetched.records, now, offset, &mut ages)?;
+    }
+    Ok(ages)
+}
+
+/// Adds the age of each whole batch; the offset behind the last one.
+fn note(records: &[u8], now: i64, offset: i64, ages: &mut Vec<i64>) -> anyhow::Result<i64> {
+    let mut next = offset;
+    for batch in split_batches(records) {
+        // The broker may have cut the last one.
+        let Ok((header, _)) = batch else { break };
+        ages.push(now - header.max_timestamp().millis());
+        next = header.base_offset() + i64::from(header.last_offset_delta()) + 1;
+    }
+    Ok(next)
+}

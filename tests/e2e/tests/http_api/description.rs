@@ -1,0 +1,48 @@
+//! The served OpenAPI document, held against the server by schemathesis.
+
+use std::time::Duration;
+
+use esker_e2e::{Program, proved};
+use esker_testkit::bootstrapped;
+
+use crate::start;
+
+/// Fixed, so that a run can be repeated.
+const SEED: &str = "20260727";
+
+#[tokio::test]
+async fn schemathesis_finds_no_answer_that_the_description_does_not_tell() -> anyhow::Result<()> {
+    let (store, _esker, api) = start().await?;
+    api.create_topic("t", 3).await?;
+    let schemathesis = bootstrapped("schemathesis/bin/schemathesis", "schemathesis")?;
+
+    let ran = Program::new(schemathesis)
+        .args([
+            "run",
+            &api.url("/openapi.json"),
+            "--seed",
+            SEED,
+            "--max-examples",
+            "20",
+        ])
+        .args([
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--workers",
+            "2",
+            "--no-color",
+        ])
+        .args(["--request-timeout", "20"])
+        // A name of any letters is looked up, and not found: its own refusal.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .directory(store.path())
+        .limit(Duration::from_secs(600))
+        .succeed()
+        .await?;
+
+    let out = ran.out();
+    let told = out.lines().rev().take(12).collect::<Vec<_>>();
+    let told: Vec<_> = told.into_iter().rev().collect();
+    proved(&format!("schemathesis, seed {SEED}:\n{}", told.join("\n")));
+    Ok(())
+}

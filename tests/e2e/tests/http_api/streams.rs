@@ -1,0 +1,147 @@
+//! Streams in and out: many records, bounded memory, the same bytes; events that resume.
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use esker_e2e::{HttpApi, proved};
+use serde_json::Value;
+
+use crate::start;
+
+const RECORDS: usize = 60_000;
+const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+const BATCHES: &str = "application/vnd.esker.batches";
+/// Far below what the stream carries and what it is read back as, together.
+const RESIDENT_BYTES_MAX: u64 = 400 * 1024 * 1024;
+
+fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .context("no VmHWM")?;
+    let kilobytes = line.split_whitespace().nth(1).context("no number")?;
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
+
+fn last_line(text: &str) -> anyhow::Result<Value> {
+    let line = text.lines().last().context("no line")?;
+    Ok(serde_json::from_str(line)?)
+}
+
+async fn values(api: &HttpApi, topic: &str) -> anyhow::Result<Vec<String>> {
+    let path = format!("/api/v1/topics/{topic}/partitions/0/records");
+    let response = api
+        .open(&path, &[("accept", "application/x-ndjson")])
+        .await?;
+    ensure!(response.status() == 200, "{response:?}");
+    let text = response.text().await?;
+    let value = |line: &str| {
+        let row: Value = serde_json::from_str(line)?;
+        Ok(row["value"].as_str().context("no value")?.to_owned())
+    };
+    text.lines().map(value).collect()
+}
+
+#[tokio::test]
+async fn a_stream_of_many_records_goes_in_and_comes_out_the_same_in_bounded_memory()
+-> anyhow::Result<()> {
+    let (_store, esker, api) = start().await?;
+    api.create_topic("one", 1).await?;
+    api.create_topic("two", 1).await?;
+    let filler = "x".repeat(1000);
+    let sent: Vec<String> = (0..RECORDS)
+        .map(|number| format!("{number} {filler}"))
+        .collect();
+    let mut body = String::new();
+    for value in &sent {
+        body.push_str(&format!("{{\"value\":\"{value}\"}}\n"));
+    }
+    let bytes = body.len();
+
+    let answer = api
+        .post_with("/api/v1/topics/one/records", &[NDJSON], body)
+        .await?;
+    let last = last_line(&answer.text)?;
+    ensure!(last["done"] == true && last["records"] == RECORDS, "{last}");
+    ensure!(
+        values(&api, "one").await? == sent,
+        "NDJSON comes back the same"
+    );
+
+    let path = "/api/v1/topics/one/partitions/0/records";
+    let response = api.open(path, &[("accept", BATCHES)]).await?;
+    let batches: Bytes = response.bytes().await?;
+    let path = "/api/v1/topics/two/partitions/0/records";
+    let copied = api
+        .post_with(path, &[("content-type", BATCHES)], batches)
+        .await?;
+    let last = last_line(&copied.text)?;
+    ensure!(last["done"] == true && last["records"] == RECORDS, "{last}");
+    ensure!(values(&api, "two").await? == sent, "record batches too");
+
+    let resident = resident_bytes(esker.id())?;
+    ensure!(resident < RESIDENT_BYTES_MAX, "{resident} bytes resident");
+    proved(&format!(
+        "{RECORDS} records ({bytes} bytes of NDJSON) in and out as NDJSON and as record batches; \
+         at most {} MiB resident",
+        resident / 1024 / 1024
+    ));
+    Ok(())
+}
+
+/// The ids of the next events.
+async fn ids(response: &mut reqwest::Response, count: usize) -> anyhow::Result<Vec<u64>> {
+    let mut text = String::new();
+    loop {
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let ids = lines.filter_map(|line| line.trim().strip_prefix("id: "));
+        let ids: Vec<u64> = ids.map(str::parse).collect::<Result<_, _>>()?;
+        if ids.len() >= count {
+            return Ok(ids);
+        }
+        let piece = response.chunk().await?.context("the events ended")?;
+        text.push_str(std::str::from_utf8(&piece)?);
+    }
+}
+
+#[tokio::test]
+async fn events_resume_behind_the_last_one_seen_also_after_kill_9() -> anyhow::Result<()> {
+    let (store, mut esker, api) = start().await?;
+    api.create_topic("t", 1).await?;
+    let path = "/api/v1/topics/t/partitions/0/records";
+    let append = async |api: &HttpApi, value: &str| {
+        let kind = [("content-type", "application/octet-stream")];
+        let answer = api.post_with(path, &kind, value).await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        anyhow::Ok(())
+    };
+    let events = ("accept", "text/event-stream");
+
+    let mut tail = api.open(&format!("{path}?from=latest"), &[events]).await?;
+    append(&api, "a").await?;
+    append(&api, "b").await?;
+    let before = ids(&mut tail, 2).await?;
+    esker.kill9()?;
+    drop(tail);
+    esker = store.esker().await?;
+    let api = HttpApi::new(esker.http);
+    append(&api, "c").await?;
+    let last = before.last().context("no event")?.to_string();
+    let mut tail = api
+        .open(
+            &format!("{path}?from=latest"),
+            &[events, ("last-event-id", &last)],
+        )
+        .await?;
+    append(&api, "d").await?;
+    let after = ids(&mut tail, 2).await?;
+    drop(tail);
+    let stopped = esker.stop().await?;
+
+    ensure!(before == [0, 1] && after == [2, 3], "{before:?} {after:?}");
+    ensure!(stopped.success(), "{stopped}");
+    proved("an SSE client saw 0 and 1, then after kill -9 with Last-Event-ID exactly 2 and 3");
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! MinIO as a child process: the S3 store that most tests run on.
+//!
+//! AGPL: never linked, never shipped; `.ci/bootstrap` builds the pinned source. Loopback only, and
+//! its update check is off.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use esker_env::Env;
+
+use crate::{STORE_KEYS, bootstrapped, create_bucket, free_port};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running MinIO; killed on drop.
+#[derive(Debug)]
+pub struct MinioServer {
+    child: Child,
+    endpoint: String,
+}
+
+impl MinioServer {
+    /// Starts the store with its data in `directory` and waits until it answers.
+    ///
+    /// # Errors
+    /// No binary, or it did not come up: see `minio.log` in the directory.
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        let log = std::fs::File::create(directory.join("minio.log"))?;
+        let data = directory.join("minio");
+        std::fs::create_dir_all(&data)?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let child = Command::new(bootstrapped("bin/minio", "minio")?)
+            .args(["server", "--address", &address])
+            .args(["--console-address", &format!("127.0.0.1:{}", free_port()?)])
+            .arg(&data)
+            .env("MINIO_ROOT_USER", STORE_KEYS.key_id)
+            .env("MINIO_ROOT_PASSWORD", STORE_KEYS.secret)
+            .env("MINIO_BROWSER", "off")
+            .env("MINIO_UPDATE", "off")
+            // Its data may lie on the disk of the system.
+            .env("MINIO_CI_CD", "1")
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start MinIO")?;
+        let mut server = Self {
+            child,
+            endpoint: format!("http://{address}"),
+        };
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let env = Env::system();
+        let deadline = env.clock.now().after(READY_WITHIN);
+        let url = format!("{}/minio/health/ready", self.endpoint);
+        while env.clock.now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("MinIO ended at once ({status}): see minio.log");
+            }
+            if reqwest::get(&url)
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                return Ok(());
+            }
+            env.clock.sleep(Duration::from_millis(50)).await;
+        }
+        bail!("MinIO is not ready after {READY_WITHIN:?}: see minio.log")
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Its process: what is measured when the cost of a store is.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Creates a bucket; one that exists is fine.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn create_bucket(&self, bucket: &str) -> anyhow::Result<()> {
+        create_bucket(&self.endpoint, bucket, STORE_KEYS).await
+    }
+}
+
+impl Drop for MinioServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
