@@ -43,8 +43,7 @@ async fn answers_equal_those_of_apache_kafka_but_for_the_stated_differences() ->
 {
     let directory = tempfile::tempdir()?;
     let store = TestStore::start(StoreKind::Directory).await?;
-    let (esker, reference) =
-        tokio::try_join!(store.esker(), KafkaBroker::start(directory.path()))?;
+    let (esker, reference) = tokio::try_join!(store.esker(), KafkaBroker::start(directory.path()))?;
 
     let ours = observe(&esker.kafka.to_string()).await?;
     let theirs = observe(&reference.kafka.to_string()).await?;
