@@ -15,7 +15,7 @@ use crate::problem::{Problem, ProblemKind};
 /// A refused body is read on for so long and so far, so that its client reads the refusal instead
 /// of finding the connection reset.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
-const DRAIN_BYTES: usize = 1024 * 1024;
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 /// Streams take memory in steps of so many bytes.
 const ROOM_STEP: usize = 64 * 1024;
 
