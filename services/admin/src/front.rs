@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_env::Env;
-use esker_kafka::{Reply, Request, RequestContext, Response};
+use esker_kafka::{Api, Reply, Request, RequestContext, Response};
 use esker_metadata_api::{Admin, LogIndex, TopicAdmin};
 use esker_types::MonotonicTime;
 use futures::FutureExt as _;
@@ -140,7 +140,7 @@ impl Front {
             request @ (Request::Produce(_)
             | Request::Fetch(_)
             | Request::ListOffsets(_)
-            | Request::ApiVersions(_)) => return misdirected(&request),
+            | Request::ApiVersions(_)) => return misdirected(request.api()),
         };
         Reply::Message(response)
     }
@@ -176,7 +176,7 @@ impl Front {
             Request::DeleteGroups(request) => {
                 Response::DeleteGroups(group_deletion::groups(self, request).await)
             }
-            request => return misdirected(&request),
+            request => return misdirected(request.api()),
         };
         Reply::Message(response)
     }
@@ -207,7 +207,7 @@ impl Front {
             Request::ListConfigResources(request) => Response::ListConfigResources(
                 config_resources::answer(self, context.api_version, &request),
             ),
-            request => return misdirected(&request),
+            request => return misdirected(request.api()),
         };
         Reply::Message(response)
     }
@@ -232,7 +232,7 @@ impl Front {
             Request::ListPartitionReassignments(_) => {
                 Response::ListPartitionReassignments(reassignments::list())
             }
-            request => return misdirected(&request),
+            request => return misdirected(request.api()),
         };
         Reply::Message(response)
     }
@@ -240,13 +240,11 @@ impl Front {
 
 /// What does not exist here is said to be absent, truthfully.
 fn absent_or_close(request: Request) -> Reply {
-    match absent::answer(request) {
-        Ok(response) => Reply::Message(response),
-        Err(request) => misdirected(&request),
-    }
+    let api = request.api();
+    absent::answer(request).map_or_else(|| misdirected(api), Reply::Message)
 }
 
-fn misdirected(request: &Request) -> Reply {
-    tracing::error!(api = %request.api(), "request was handed to the wrong part");
+fn misdirected(api: Api) -> Reply {
+    tracing::error!(%api, "request was handed to the wrong part");
     Reply::Close
 }

@@ -235,6 +235,20 @@ async fn brokers_are_configured_at_their_start() {
         assert_eq!(response.responses[0].error_code, code, "{name} {key}");
         assert!(response.responses[0].error_message.is_some());
     }
+    let older = alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(BROKER)
+        .with_resource_name(text("1"))
+        .with_configs(vec![
+            alter_configs_request::AlterableConfig::default()
+                .with_name(text("log.flush.interval.messages"))
+                .with_value(Some(text("1234"))),
+        ]);
+    let request = AlterConfigsRequest::default().with_resources(vec![older]);
+    let older = body!(
+        AlterConfigs,
+        world.ask(2, Request::AlterConfigs(request)).await
+    );
+    assert_eq!(older.responses[0].error_code, 42);
     let nothing = send(&world, 1, vec![resource(BROKER, "1", &[])], false).await;
     assert_eq!(nothing.responses[0].error_code, 0);
 }

@@ -1,6 +1,7 @@
 //! DescribeConfigs, IncrementalAlterConfigs, AlterConfigs.
 
-use esker_kafka::client::{Client, ClientError, FetchOptions, Target};
+use anyhow::ensure;
+use esker_kafka::client::{Client, ClientError, FetchOptions, NewTopic, Target};
 use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
 use esker_kafka::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest,
@@ -11,7 +12,7 @@ use esker_record::{BatchHeader, Compression};
 
 use crate::logs::batch;
 use crate::notes::Notes;
-use crate::topics::text;
+use crate::topics::{TRIES_MAX, text};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -103,6 +104,38 @@ pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Resul
     Ok(())
 }
 
+/// Waits until Kafka obeys a changed setting: it is shown first, and taken up before a topic that
+/// is created after that can be written to. Esker obeys it when it answers.
+async fn settle(client: &Client, key: &str, value: &str) -> anyhow::Result<()> {
+    let mut shown = None;
+    for _ in 0..TRIES_MAX {
+        let results = described(client, TOPIC, "plain").await?.results;
+        let mut configs = results.into_iter().flat_map(|result| result.configs);
+        let config = configs.find(|config| config.name.as_str() == key);
+        shown = config.and_then(|config| config.value);
+        if shown.as_ref().is_some_and(|shown| shown.as_str() == value) {
+            break;
+        }
+    }
+    ensure!(
+        shown.is_some_and(|shown| shown.as_str() == value),
+        "{key} is not {value}"
+    );
+    let barrier = format!("after-{key}-{value}");
+    client
+        .create_topic(&NewTopic {
+            name: &barrier,
+            partitions: Some(1),
+            replication_factor: Some(1),
+            configs: &[],
+        })
+        .await?;
+    client
+        .produce(&barrier, 0, batch(Compression::None, 0)?)
+        .await?;
+    Ok(())
+}
+
 /// Changed settings hold for the next batch.
 async fn obeyed(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
     for (key, value) in [
@@ -113,6 +146,7 @@ async fn obeyed(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
         ("compression.type", "uncompressed"),
     ] {
         replace(client, notes, &[(key, Some(value))]).await?;
+        settle(client, key, value).await?;
         let question = format!("Produce after {key}={value}");
         let produced = client
             .produce("plain", 2, batch(Compression::Zstd, 0)?)
