@@ -53,7 +53,8 @@ async fn schemathesis_finds_no_answer_that_the_description_does_not_tell() -> an
         .args([
             "--phases",
             "examples,coverage,fuzzing",
-            "--workers", "1",
+            "--workers",
+            "1",
             "--no-color",
         ])
         .args(["--request-timeout", "20"])

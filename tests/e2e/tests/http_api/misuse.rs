@@ -44,7 +44,8 @@ async fn clients_that_hang_cost_nobody_else_anything() -> anyhow::Result<()> {
         hanging.push(raw(esker.http, &get).await?);
     }
     let clock = Env::system().clock;
-    let asked = api.post(path, &json!({"records": [{"value": "others"}]}));
+    let others = json!({"records": [{"value": "others"}]});
+    let asked = api.post(path, &others);
     let appended = timeout(&*clock, Duration::from_secs(20), asked).await??;
     let tail = timeout(&*clock, Duration::from_secs(20), api.read("t", 0, "tail=1")).await??;
 
