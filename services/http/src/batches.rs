@@ -140,7 +140,7 @@ impl Format for Batches {
                     (place, record_count)
                 });
             }
-            Ok(join_all(pending).map(|runs| report(runs)).boxed())
+            Ok(join_all(pending).map(report).boxed())
         }
         .boxed()
     }

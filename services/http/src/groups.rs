@@ -57,8 +57,8 @@ pub(crate) struct DescribedGroupRow {
 pub(crate) struct OffsetRow {
     topic: String,
     partition: u32,
-    /// The next record to be read.
-    offset: u64,
+    /// The next record to be read; Kafka's clients may commit negative ones, which mean none.
+    offset: i64,
     metadata: String,
     log_start: u64,
     high_watermark: u64,
@@ -148,8 +148,11 @@ fn group_problem(error: &GroupError) -> Problem {
         | GroupError::IllegalGeneration
         | GroupError::RebalanceInProgress
         | GroupError::FencedInstance
+        | GroupError::NotEmpty
+        | GroupError::SubscribedToTopic
         | GroupError::MemberIdRequired { .. } => ProblemKind::GroupActive,
         GroupError::UnknownPartition => ProblemKind::UnknownTopic,
+        GroupError::UnknownGroup => ProblemKind::NotFound,
         GroupError::InvalidGroup
         | GroupError::InconsistentProtocol
         | GroupError::InvalidSessionTimeout
@@ -265,11 +268,11 @@ pub(crate) async fn offsets(
             continue;
         };
         let (log_start, end) = front.parts.reader.bounds(at).await?;
-        let offset = committed.offset.get();
+        let offset = u64::try_from(committed.offset).unwrap_or(0);
         offsets.push(OffsetRow {
             topic: topic.name.to_string(),
             partition: at.partition.get(),
-            offset,
+            offset: committed.offset,
             metadata: committed.metadata,
             log_start: log_start.get(),
             high_watermark: end.get(),
@@ -335,7 +338,9 @@ pub(crate) async fn set(
         }
         let offset = Offset::from_wire(wanted.offset);
         let committed = CommittedOffset {
-            offset: offset.ok_or_else(|| at(bad("offset is below 0")))?,
+            offset: offset
+                .ok_or_else(|| at(bad("offset is below 0")))?
+                .to_wire(),
             leader_epoch: -1,
             metadata: wanted.metadata,
         };
@@ -415,7 +420,7 @@ pub(crate) async fn reset(
             offset: offset.get(),
         });
         let committed = CommittedOffset {
-            offset,
+            offset: offset.to_wire(),
             leader_epoch: -1,
             metadata: String::new(),
         };

@@ -92,7 +92,9 @@ fn resumed(headers: &HeaderMap) -> Result<Option<ReadFrom>, Problem> {
     let Some(last) = headers.get("last-event-id") else {
         return Ok(None);
     };
-    let last = last.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let digits = last.to_str().ok();
+    let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let last = digits.and_then(|text| text.parse().ok());
     let next = last.and_then(Offset::new).and_then(|last| last.after(1));
     let wrong = || bad("header Last-Event-ID must be the id of an event: an offset");
     next.map(|next| Some(ReadFrom::Offset(next)))
@@ -143,6 +145,8 @@ pub(crate) async fn read(
     let mut parameters = Parameters::new(pairs)?;
     let from = begin(&mut parameters)?;
     let encoding = encoding(&mut parameters)?;
+    // Looked at whatever is asked for: what is no event's id is a mistake everywhere.
+    let resumed = resumed(&headers)?;
     let shape = shape(&headers);
     let Some(shape) = shape else {
         let page = Page::new(&mut parameters, encoding)?;
@@ -156,7 +160,7 @@ pub(crate) async fn read(
     let follow = parameters.flag("follow")? || shape == Shape::Events;
     parameters.end()?;
     let from = match shape {
-        Shape::Events => resumed(&headers)?.unwrap_or(from),
+        Shape::Events => resumed.unwrap_or(from),
         Shape::Ndjson | Shape::Batches => from,
     };
     let topic = find(&front.parts, &name).await?;

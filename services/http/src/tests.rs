@@ -130,7 +130,7 @@ impl Admin for Log {
             }
             GroupRequest::Fetch(_) => {
                 let committed = CommittedOffset {
-                    offset: Offset::ZERO,
+                    offset: 0,
                     leader_epoch: -1,
                     metadata: "m".to_owned(),
                 };

@@ -43,7 +43,7 @@ async fn offsets_are_set_as_a_group_without_members_does_it() {
         panic!("not a commit: {groups:?}")
     };
     assert_eq!((commit.generation, commit.member.as_str()), (-1, ""));
-    assert_eq!(commit.offsets[0].committed.offset.get(), 5);
+    assert_eq!(commit.offsets[0].committed.offset, 5);
     assert_eq!(commit.offsets[0].committed.metadata, "x");
 }
 

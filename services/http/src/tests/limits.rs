@@ -15,6 +15,8 @@ use crate::limits::{
     STREAM_AGE_MAX, STREAM_IDLE_MAX, STREAMS_MAX, WRITE_STALL_MAX,
 };
 
+const _: () = assert!(CONNECTIONS_MAX >= STREAMS_MAX + REQUESTS_MAX);
+
 const RECORDS: &str = "/api/v1/topics/t/records";
 const PARTITION: &str = "/api/v1/topics/t/partitions/1/records";
 
@@ -235,7 +237,6 @@ async fn one_connection_past_the_limit_is_closed_and_the_others_are_served() {
     let third = exchange(&mut three, ALIVE).await;
     let again = exchange(&mut one, ALIVE).await;
 
-    assert!(CONNECTIONS_MAX >= STREAMS_MAX + REQUESTS_MAX);
     assert!(first.starts_with("HTTP/1.1 200") && second.starts_with("HTTP/1.1 200"));
     assert_eq!(third, "");
     assert!(again.starts_with("HTTP/1.1 200"));

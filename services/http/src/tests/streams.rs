@@ -311,7 +311,7 @@ async fn events_go_on_behind_the_last_one_seen_beat_and_end_when_the_process_sto
 #[tokio::test]
 async fn events_are_not_resumed_from_what_is_no_event() {
     let world = World::new();
-    for id in ["", "x", "-1", "1.5", "9223372036854775807"] {
+    for id in ["", "x", "-1", "+1", "1.5", "9223372036854775807"] {
         let request = Request::get(PARTITION)
             .header(header::ACCEPT, "text/event-stream")
             .header("last-event-id", id);
