@@ -13,7 +13,7 @@ use esker_kafka::KafkaError;
 use esker_kafka::client::{
     Client, ClientError, FetchOptions, Isolation, NewTopic, OffsetQuery, OffsetToCommit, Target,
 };
-use esker_kafka::messages::{ElectLeadersRequest, ListGroupsRequest};
+use esker_kafka::messages::{AlterClientQuotasRequest, ListGroupsRequest};
 use esker_types::{MonotonicTime, Timestamp};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -150,7 +150,7 @@ async fn a_refusal_of_the_cluster_is_typed() {
         .await
         .unwrap_err();
     let unsupported = client
-        .request(Target::Any, &ElectLeadersRequest::default())
+        .request(Target::Any, &AlterClientQuotasRequest::default())
         .await;
     let unknown = client
         .request(Target::Node(99), &ListGroupsRequest::default())

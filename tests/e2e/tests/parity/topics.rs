@@ -22,8 +22,16 @@ pub(crate) fn name(name: &str) -> TopicName {
 /// Requests until something is taken as never happening.
 pub(crate) const TRIES_MAX: usize = 20_000;
 
+/// Name, partitions, replicas, settings.
+type Wanted = (
+    &'static str,
+    i32,
+    i16,
+    &'static [(&'static str, &'static str)],
+);
+
 /// The topics of all other questions, and attempts that fail.
-const TOPICS: [(&str, i32, i16, &[(&str, &str)]); 9] = [
+const TOPICS: [Wanted; 9] = [
     ("plain", 3, 1, &[]),
     (
         "set",
@@ -50,7 +58,7 @@ const TOPICS: [(&str, i32, i16, &[(&str, &str)]); 9] = [
 
 pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
     create(client, notes, &TOPICS).await?;
-    let again: [(&str, i32, i16, &[(&str, &str)]); 3] = [
+    let again: [Wanted; 3] = [
         ("plain", 1, 1, &[]),
         ("unknown-config", 1, 1, &[("nonsense", "1")]),
         ("defaults", -1, -1, &[]),
@@ -75,17 +83,13 @@ async fn settle(client: &Client, topic: &str, partitions: usize) -> anyhow::Resu
     anyhow::bail!("{topic} is not seen with {partitions} partitions")
 }
 
-async fn create(
-    client: &Client,
-    notes: &mut Notes,
-    topics: &[(&str, i32, i16, &[(&str, &str)])],
-) -> anyhow::Result<()> {
+async fn create(client: &Client, notes: &mut Notes, topics: &[Wanted]) -> anyhow::Result<()> {
     let config = |(key, value): &(&str, &str)| {
         CreatableTopicConfig::default()
             .with_name(text(key))
             .with_value(Some(text(value)))
     };
-    let one = |(topic, partitions, replicas, configs): &(&str, i32, i16, &[(&str, &str)])| {
+    let one = |(topic, partitions, replicas, configs): &Wanted| {
         CreatableTopic::default()
             .with_name(name(topic))
             .with_num_partitions(*partitions)

@@ -14,6 +14,7 @@ const SEAMS: &[&str] = &[
     "Sequencer",
     "LogIndex",
     "Admin",
+    "TopicAdmin",
     "SegmentCache",
 ];
 const SEAM_METHODS_MAX: usize = 7;
