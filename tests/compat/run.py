@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs unmodified Kafka clients of others against Esker and says how each test ended.
 
-Usage: run.py [--short] [--store directory|minio] [SUITE ...]
+Usage: run.py [--short | --page] [--store directory|minio] [SUITE ...]
+--page runs nothing: it judges the stored results again by reasons.toml and writes the page.
 --short runs the bounded part that CI runs and leaves the committed results alone; otherwise
 tests/compat/results.json and docs/compatibility.md are brought up to date. Logs stay below
 ~/.cache/esker/compat. A test listed in reasons.toml may fail, for the reason given there;
@@ -78,16 +79,29 @@ def run_suite(suite, store, short, known):
     return rows
 
 
+def judge_again():
+    known, stored = reasons(), report.load(RESULTS)
+    for store, found in stored["stores"].items():
+        for suite, rows in found.items():
+            rows = [judge(Row(suite, **row), known) for row in rows]
+            report.save(RESULTS, store, suite, rows)
+    PAGE.write_text(report.page(report.load(RESULTS), SUITES))
+    return 0
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended too
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--store", choices=sorted(STORES), action="append")
     parser.add_argument("suite", nargs="*", help=", ".join(s.NAME for s in SUITES))
     arguments = parser.parse_args()
     unknown = set(arguments.suite) - {s.NAME for s in SUITES}
     if unknown:
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    if arguments.page:
+        return judge_again()
     chosen = [s for s in SUITES if s.NAME in arguments.suite or not arguments.suite]
     chosen = [s for s in chosen if s.SHORT or not arguments.short]
     known, rows = reasons(), []
