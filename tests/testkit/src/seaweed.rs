@@ -19,6 +19,7 @@ pub const SEAWEED_READER_KEYS: StoreKeys = StoreKeys {
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
+const STARTS_MAX: u32 = 3;
 /// Servers whose ports are chosen: name of the flag before `.port`.
 const SERVERS: [&str; 5] = ["master", "volume", "filer", "s3", "admin"];
 
@@ -48,7 +49,23 @@ impl SeaweedServer {
         Self::run(directory, &[]).await
     }
 
+    /// It takes ten ports, chosen a moment before: one that ends because another program was
+    /// faster is started again on others.
     async fn run(directory: &Path, access: &[String]) -> anyhow::Result<Self> {
+        for _ in 1..STARTS_MAX {
+            let mut server = Self::spawn(directory, access)?;
+            match server.wait_until_ready().await {
+                Ok(()) => return Ok(server),
+                Err(_) if server.child.try_wait()?.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut server = Self::spawn(directory, access)?;
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    fn spawn(directory: &Path, access: &[String]) -> anyhow::Result<Self> {
         let log = std::fs::File::create(directory.join("seaweed.log"))?;
         let data = directory.join("data");
         std::fs::create_dir_all(&data)?;
@@ -74,9 +91,7 @@ impl SeaweedServer {
             .stderr(log)
             .spawn()
             .context("start SeaweedFS")?;
-        let mut server = Self { child, endpoint };
-        server.wait_until_ready().await?;
-        Ok(server)
+        Ok(Self { child, endpoint })
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
