@@ -22,7 +22,7 @@ pub(crate) struct Bar {
 /// A picture of `bars`; the same bars give the same text.
 pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     let longest = bars.iter().map(|bar| bar.most).fold(0.0, f64::max);
-    let scale = (WIDTH - LABELS - 90.0) / longest.max(f64::MIN_POSITIVE);
+    let scale = (WIDTH - LABELS - 90.0) / if longest > 0.0 { longest } else { 1.0 };
     let height = TOP + crate::numbers::of(u64::try_from(bars.len()).unwrap_or(0)) * ROW + 10.0;
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
