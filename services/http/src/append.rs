@@ -282,15 +282,15 @@ async fn append_records(
                 partition: place.partition.get(),
                 offset: place.offset.get(),
             }),
-            Err(problem) => {
-                failure.get_or_insert(problem);
-            }
+            Err(problem) => failure = Some(problem.graver(failure)),
         }
     }
     match failure {
         None => Ok(Json(AppendAnswer { records }).into_response()),
         Some(problem) if records.is_empty() => Err(problem),
+        // Not "nothing was done": a client that repeats it would write some of them twice.
         Some(problem) => Err(Problem {
+            kind: ProblemKind::Unknown,
             detail: format!(
                 "{} of {count} records were appended; of the others: {}",
                 records.len(),

@@ -177,7 +177,7 @@ impl<F: Format> Intake<F> {
 
     /// Ends the stream. What is not on its way yet is not appended.
     fn fail(&mut self, problem: Problem) {
-        self.failure.get_or_insert(problem);
+        self.failure = Some(problem.graver(self.failure.take()));
         self.chunk.clear();
     }
 
@@ -232,6 +232,8 @@ impl<F: Format> Intake<F> {
             Ok(pending) => self.in_flight.push_back(pending),
             Err(problem) => self.fail(problem),
         }
+        // What was handed over is paid for there. Giving back never waits or fails.
+        let _ = self.room.cover(self.format.buffered()).await;
     }
 
     /// Reads what comes next, or hears of a chunk before that.

@@ -77,9 +77,7 @@ pub(crate) fn report(runs: impl IntoIterator<Item = Run>) -> Report {
                 *span = (span.0.min(first), span.1.max(last));
                 records += u64::from(count);
             }
-            Err(problem) => {
-                failure.get_or_insert(problem);
-            }
+            Err(problem) => failure = Some(problem.graver(failure)),
         }
     }
     let spans = spans

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::front::Front;
 use crate::limits::{HEARTBEAT, PAGE_BYTES_MAX, PIECE_BYTES_MAX, STREAM_AGE_MAX};
 use crate::parts::{ReadFrom, ReadQuery, ReadRecord, RecordIterator};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::record::RecordRow;
 use crate::value::Encoding;
 
@@ -137,8 +137,7 @@ impl Outflow {
                 || self.front.shutdown.is_requested()
                 || self.front.env.clock.now() >= self.ends_at;
             if is_over {
-                self.is_done = true;
-                return Ok(None);
+                return self.end();
             }
             let before = self.next;
             self.read_page(true).await?;
@@ -152,6 +151,21 @@ impl Outflow {
         }
     }
 
+    /// The end; an error when it comes before the one that was asked for.
+    fn end(&mut self) -> Result<Option<Bytes>, Problem> {
+        let is_short = self.until.is_some_and(|until| self.next < until);
+        if is_short && self.left != Some(0) {
+            return Err(self.unfinished("the stream ends early, old age or a stop"));
+        }
+        self.is_done = true;
+        Ok(None)
+    }
+
+    fn unfinished(&self, why: &str) -> Problem {
+        let detail = format!("{why}: read on from offset {}", self.next.get());
+        Problem::new(ProblemKind::Unavailable, detail)
+    }
+
     async fn read_page(&mut self, may_wait: bool) -> Result<(), Problem> {
         let is_following = self.until.is_none();
         let query = ReadQuery {
@@ -159,7 +173,8 @@ impl Outflow {
             from: ReadFrom::Offset(self.next),
             records_max: None,
             bytes_max: PAGE_BYTES_MAX,
-            wait: match may_wait && is_following {
+            // This process may learn of the end a moment after the sequencer has told it.
+            wait: match may_wait {
                 true => HEARTBEAT,
                 false => std::time::Duration::ZERO,
             },
@@ -171,9 +186,9 @@ impl Outflow {
             outcome = reading => outcome?,
             () = stop => return Ok(()),
         };
-        // Offsets in front of the next batch may be a gap; nothing there is the log's end.
-        if outcome.batches.is_empty() && !is_following {
-            self.next = self.until.unwrap_or(self.next);
+        // The end that was asked for is that of a batch: nothing below it is no gap.
+        if outcome.batches.is_empty() && !is_following && may_wait {
+            return Err(self.unfinished("the records up to the log's end cannot be had yet"));
         }
         self.batches = outcome.batches.into();
         self.page_end = outcome.next_offset;
@@ -181,24 +196,25 @@ impl Outflow {
     }
 
     fn next_batch(&mut self) -> Result<Option<Bytes>, Problem> {
-        let Some(batch) = self.batches.pop_front() else {
-            return Ok(None);
-        };
-        let mut count = 0_u64;
-        let mut last = None;
-        for record in self.front.parts.reader.records(&batch)? {
-            let record = record?;
-            count += u64::from(record.offset >= self.next);
-            last = Some(record.offset);
+        while self.left != Some(0)
+            && let Some(batch) = self.batches.pop_front()
+        {
+            let mut count = 0_u64;
+            let mut last = None;
+            for record in self.front.parts.reader.records(&batch)? {
+                let record = record?;
+                count += u64::from(record.offset >= self.next);
+                last = Some(record.offset);
+            }
+            if let Some(next) = last.and_then(|last| last.after(1)) {
+                self.next = self.next.max(next);
+            }
+            if count > 0 {
+                self.left = self.left.map(|left| left.saturating_sub(count));
+                return Ok(Some(batch));
+            }
         }
-        if let Some(next) = last.and_then(|last| last.after(1)) {
-            self.next = self.next.max(next);
-        }
-        if self.left == Some(0) || count == 0 {
-            return Ok(None);
-        }
-        self.left = self.left.map(|left| left.saturating_sub(count));
-        Ok(Some(batch))
+        Ok(None)
     }
 
     /// Records as text, as many as fit a piece.
@@ -215,10 +231,11 @@ impl Outflow {
             match records.next() {
                 None => self.records = None,
                 Some(Err(problem)) if piece.is_empty() => return Err(problem),
-                // What is good goes first; the trouble is met again.
+                // What is good goes first; the page is read again from the trouble on.
                 Some(Err(_)) => {
                     self.records = None;
                     self.batches.clear();
+                    self.page_end = self.next;
                     break;
                 }
                 Some(Ok(record)) => {

@@ -155,6 +155,17 @@ impl Problem {
         }
     }
 
+    /// Of two problems of one request the one to tell: the first, but that what may have been done
+    /// is never told as not done.
+    #[must_use]
+    pub(crate) fn graver(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if self.kind != ProblemKind::Unknown => before,
+            Some(before) if before.kind == ProblemKind::Unknown => before,
+            Some(_) | None => self,
+        }
+    }
+
     /// The same, at a line.
     #[must_use]
     pub(crate) fn at_line(self, line: u64) -> Self {

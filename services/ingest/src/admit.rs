@@ -292,10 +292,16 @@ impl Admission {
         common: &Common,
         batches: &mut Vec<AdmittedBatch>,
     ) -> Pending {
+        let received_bytes = bytes.len();
         let checked = match rules.check(bytes) {
             Ok(checked) => checked,
             Err(error) => return Pending::Refused(self.refused(error)),
         };
+        // Recompression may have made it larger than what the request has paid for (I23).
+        let grown = checked.bytes().len().saturating_sub(received_bytes);
+        if grown > 0 && !common.permit.try_grow(grown) {
+            return Pending::Refused(self.refused(AppendError::NotReserved));
+        }
         let (checked, log_append_time) = if rules.stamps_append_time {
             (checked.with_log_append_time(common.wall), Some(common.wall))
         } else {

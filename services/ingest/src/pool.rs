@@ -4,6 +4,7 @@
 //! dropped. Waiting here stops the reading of the connection: that is the back-pressure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -21,6 +22,9 @@ pub(crate) struct BytePool {
 #[derive(Debug)]
 pub(crate) struct PoolPermit {
     _held: Option<OwnedSemaphorePermit>,
+    permits: Arc<Semaphore>,
+    /// Taken besides, for what grew.
+    grown: AtomicU32,
     bytes: u64,
     metrics: Arc<Metrics>,
 }
@@ -50,25 +54,61 @@ impl BytePool {
                 permits.acquire_many_owned(wanted).await.ok()
             }
         };
+        let permits = Arc::clone(&self.permits);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.metrics.buffer_taken(bytes);
         Arc::new(PoolPermit {
             _held: held,
+            permits,
+            grown: AtomicU32::new(0),
             bytes,
             metrics: Arc::clone(&self.metrics),
         })
     }
 }
 
+impl PoolPermit {
+    /// Takes `bytes` more, if they are free now: to wait while holding some could last for ever.
+    pub(crate) fn try_grow(&self, bytes: usize) -> bool {
+        let Ok(wanted) = u32::try_from(bytes) else {
+            return false;
+        };
+        let Ok(more) = self.permits.try_acquire_many(wanted) else {
+            return false;
+        };
+        more.forget();
+        self.grown.fetch_add(wanted, Relaxed);
+        self.metrics.buffer_taken(u64::from(wanted));
+        true
+    }
+}
+
 impl Drop for PoolPermit {
     fn drop(&mut self) {
-        self.metrics.buffer_given_back(self.bytes);
+        let grown = self.grown.load(Relaxed);
+        self.permits
+            .add_permits(usize::try_from(grown).unwrap_or(0));
+        self.metrics
+            .buffer_given_back(self.bytes.saturating_add(u64::from(grown)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn a_permit_grows_only_by_what_is_free_and_gives_all_of_it_back() {
+        let pool = BytePool::new(100, Arc::default());
+        let permit = pool.take(60).await;
+
+        assert!(!permit.try_grow(41));
+        assert!(permit.try_grow(40));
+        assert!(pool.take(1).now_or_never().is_none());
+
+        drop(permit);
+        assert!(pool.take(100).now_or_never().is_some());
+    }
 
     use super::*;
 

@@ -217,7 +217,7 @@ async fn http_misuse_is_a_problem_document_that_says_what_to_do() -> anyhow::Res
             "partition",
         ),
         ("/api/v1/topics/none".to_owned(), 404, "none"),
-        ("/api/v2/topics".to_owned(), 404, "/api/v1/topics"),
+        ("/api/v2/topics".to_owned(), 404, "/openapi.json"),
         (records.to_owned(), 405, ""),
     ];
     for (path, status, word) in &gets {
