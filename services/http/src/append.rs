@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::batches::Batches;
-use crate::body::{Object, Parameters, WholeBody, bad, parse_json};
+use crate::body::{AtMost, Object, Parameters, WholeBody, bad, parse_json};
 use crate::front::Front;
 use crate::idempotency::AppendKey;
 use crate::intake::Intake;
@@ -32,7 +32,7 @@ pub(crate) const BATCHES: &str = "application/vnd.esker.batches";
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppendBody {
     #[schema(min_items = 1, max_items = 10_000, value_type = Vec<RecordBody>)]
-    records: Vec<Object<RecordBody>>,
+    records: AtMost<Object<RecordBody>, APPEND_RECORDS_MAX>,
 }
 
 /// Where a record stands.
@@ -240,15 +240,15 @@ async fn whole(front: &Arc<Front>, request: Request) -> Result<WholeBody, Proble
 }
 
 fn json_records(target: &Target, body: AppendBody) -> Result<Vec<NewRecord>, Problem> {
-    if body.records.is_empty() {
+    let AtMost(records) = body.records;
+    if records.is_empty() {
         return Err(bad("there are no records in the body"));
     }
-    if body.records.len() > APPEND_RECORDS_MAX {
+    if records.len() > APPEND_RECORDS_MAX {
         let detail = format!("at most {APPEND_RECORDS_MAX} records are taken at once");
         return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
-    let records = body
-        .records
+    let records = records
         .into_iter()
         .enumerate()
         .map(|(place, Object(record))| {

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use futures::StreamExt as _;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -98,6 +98,39 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A JSON array of which only the first `MOST` elements and one more are kept, the sign that there
+/// are too many: small elements take far more memory than text.
+#[derive(Debug)]
+pub(crate) struct AtMost<T, const MOST: usize>(pub(crate) Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for AtMost<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Wanted<T, const MOST: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Wanted<T, MOST> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<T>, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() <= MOST {
+                    match array.next_element()? {
+                        Some(element) => kept.push(element),
+                        None => return Ok(kept),
+                    }
+                }
+                while array.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(kept)
+            }
+        }
+        deserializer
+            .deserialize_seq(Wanted::<T, MOST>(PhantomData))
+            .map(Self)
+    }
+}
+
 /// Reads a JSON body, whatever its content type says: curl's default is a form.
 pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body)
@@ -152,5 +185,21 @@ impl Parameters {
             Some((name, _)) => Err(bad(format!("parameter {name:?} is not known here"))),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_element_past_the_most_is_kept_and_the_rest_only_read() {
+        let kept = |json: &str| serde_json::from_str(json).map(|AtMost::<u8, 2>(kept)| kept);
+
+        assert_eq!(kept("[1]").unwrap(), [1]);
+        assert_eq!(kept("[1,2,3]").unwrap(), [1, 2, 3]);
+        assert_eq!(kept("[1,2,3,4,{}]").unwrap(), [1, 2, 3]);
+        assert!(kept("[1,2,3,4").is_err());
+        assert!(kept("{}").is_err());
     }
 }

@@ -14,7 +14,7 @@ use esker_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::{Object, WholeBody, bad, parse_json};
+use crate::body::{AtMost, Object, WholeBody, bad, parse_json};
 use crate::front::Front;
 use crate::limits::GROUP_OFFSETS_MAX;
 use crate::parts::ReadFrom;
@@ -76,7 +76,7 @@ pub(crate) struct OffsetList {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewOffsets {
     #[schema(min_items = 1, max_items = 10_000, value_type = Vec<NewOffset>)]
-    offsets: Vec<Object<NewOffset>>,
+    offsets: AtMost<Object<NewOffset>, GROUP_OFFSETS_MAX>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -313,10 +313,11 @@ pub(crate) async fn set(
     body: WholeBody,
 ) -> Result<Response, Problem> {
     let wanted: NewOffsets = parse_json(&body.bytes)?;
-    if wanted.offsets.is_empty() {
+    let AtMost(wanted) = wanted.offsets;
+    if wanted.is_empty() {
         return Err(bad("there are no offsets in the body"));
     }
-    if wanted.offsets.len() > GROUP_OFFSETS_MAX {
+    if wanted.len() > GROUP_OFFSETS_MAX {
         return Err(too_many());
     }
     let topics = front
@@ -326,8 +327,8 @@ pub(crate) async fn set(
         .await
         .map_err(unavailable)?;
     let mut seen = BTreeSet::new();
-    let mut offsets = Vec::with_capacity(wanted.offsets.len());
-    for (number, Object(wanted)) in wanted.offsets.into_iter().enumerate() {
+    let mut offsets = Vec::with_capacity(wanted.len());
+    for (number, Object(wanted)) in wanted.into_iter().enumerate() {
         let at = |problem: Problem| Problem {
             detail: format!("offsets[{number}]: {}", problem.detail),
             ..problem
