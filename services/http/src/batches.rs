@@ -21,6 +21,8 @@ use crate::problem::{Problem, ProblemKind};
 pub(crate) struct WholeBatch {
     bytes: Bytes,
     record_count: u32,
+    /// Counted from 1, of the stream.
+    number: u64,
 }
 
 /// Cuts record batches.
@@ -102,6 +104,7 @@ impl Format for Batches {
         Ok(Some(WholeBatch {
             bytes: batch.freeze(),
             record_count,
+            number,
         }))
     }
 
@@ -117,17 +120,18 @@ impl Format for Batches {
         &mut self,
         batches: Vec<WholeBatch>,
     ) -> BoxFuture<'_, Result<PendingReport, Problem>> {
-        let begun = self.count - u64::try_from(batches.len()).unwrap_or(0);
         async move {
             let mut pending = Vec::with_capacity(batches.len());
-            for (batch, number) in batches.into_iter().zip(begun + 1..) {
-                let record_count = batch.record_count;
+            for batch in batches {
+                let (record_count, number) = (batch.record_count, batch.number);
                 let appended = self
                     .front
                     .parts
                     .appender
                     .append_batch(self.at, batch.bytes)
                     .await;
+                // What follows a batch that was not taken would stand in its place.
+                let is_refused = appended.is_err();
                 pending.push(async move {
                     let place = match appended {
                         Ok(pending) => pending.await,
@@ -139,6 +143,9 @@ impl Format for Batches {
                     });
                     (place, record_count)
                 });
+                if is_refused {
+                    break;
+                }
             }
             Ok(join_all(pending).map(report).boxed())
         }
