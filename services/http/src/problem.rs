@@ -200,3 +200,20 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_done_is_never_told_as_not_done() {
+        let unknown = Problem::new(ProblemKind::Unknown, "unknown");
+        let refused = Problem::new(ProblemKind::Refused, "refused");
+        let overloaded = Problem::new(ProblemKind::Overloaded, "overloaded");
+
+        assert_eq!(unknown.clone().graver(Some(refused.clone())), unknown);
+        assert_eq!(refused.clone().graver(Some(unknown.clone())), unknown);
+        assert_eq!(overloaded.graver(Some(refused.clone())), refused);
+        assert_eq!(refused.clone().graver(None), refused);
+    }
+}

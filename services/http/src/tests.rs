@@ -47,6 +47,10 @@ pub(crate) struct Log {
     batches: Mutex<Vec<Bytes>>,
     refusal: Mutex<Option<Problem>>,
     is_stuck: Mutex<bool>,
+    /// The offset of a record that cannot be read.
+    damaged: Mutex<Option<u64>>,
+    /// Records at the end that this process has not heard of.
+    unheard: Mutex<u64>,
     groups: Mutex<Vec<GroupRequest>>,
     queries: Mutex<Vec<ReadQuery>>,
     failure: Mutex<Option<MetadataError>>,
@@ -63,6 +67,8 @@ impl Log {
             batches: Mutex::default(),
             refusal: Mutex::default(),
             is_stuck: Mutex::default(),
+            damaged: Mutex::default(),
+            unheard: Mutex::default(),
             groups: Mutex::default(),
             queries: Mutex::default(),
             failure: Mutex::default(),
@@ -223,7 +229,8 @@ impl LogReader for Log {
         self.queries.lock().unwrap().push(query);
         async move {
             let begin = self.locate(query.topic_partition, query.from).await?;
-            let end = self.end();
+            let unheard = *self.unheard.lock().unwrap();
+            let end = Offset::new(self.end().get() - unheard).unwrap();
             if begin > end {
                 let kind = ProblemKind::OffsetOutOfRange;
                 return Err(Problem::new(kind, "beyond the end"));
@@ -250,6 +257,10 @@ impl LogReader for Log {
 
     fn records(&self, batch: &Bytes) -> Result<RecordIterator, Problem> {
         let index = u64::from_be_bytes(batch[..].try_into().unwrap());
+        if *self.damaged.lock().unwrap() == Some(index) {
+            let damaged = Problem::new(ProblemKind::Unavailable, "damaged");
+            return Ok(Box::new(std::iter::once(Err(damaged))));
+        }
         let record = self.records.lock().unwrap()[usize::try_from(index).unwrap()].clone();
         let headers = record.headers.iter();
         let headers = headers

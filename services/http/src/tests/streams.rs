@@ -445,3 +445,34 @@ async fn the_description_names_every_path_and_how_errors_are_told() {
     assert_eq!(error["schema"]["$ref"], "#/components/schemas/Problem");
     assert!(document["components"]["schemas"]["Problem"].is_object());
 }
+
+async fn five_records(world: &World) {
+    let records: Vec<_> = (0..5).map(|_| json!({"value": "x"})).collect();
+    world.append(&json!({"records": records})).await;
+}
+
+/// Offsets of the records in front of an error, which must be the last line.
+fn told_before_the_error(answer: &Answer) -> Vec<u64> {
+    let mut lines = lines(answer);
+    let last = lines.pop().unwrap();
+    assert_eq!(last["error"]["type"], "/problems/unavailable", "{last}");
+    let offsets = lines.iter().map(|row| row["offset"].as_u64().unwrap());
+    offsets.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_out_that_cannot_go_on_to_its_end_says_so() {
+    let get = || Request::get(PARTITION).header(header::ACCEPT, "application/x-ndjson");
+    let damaged = World::new();
+    five_records(&damaged).await;
+    *damaged.log.damaged.lock().unwrap() = Some(2);
+    let lagging = World::new();
+    five_records(&lagging).await;
+    *lagging.log.unheard.lock().unwrap() = 2;
+
+    let damaged = damaged.send(get(), "").await;
+    let lagging = lagging.send(get(), "").await;
+
+    assert_eq!(told_before_the_error(&damaged), [0, 1]);
+    assert_eq!(told_before_the_error(&lagging), [0, 1, 2]);
+}
