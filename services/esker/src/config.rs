@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use esker_object::UploadChecksum;
 use esker_types::ClusterId;
 
 pub(crate) use layers::{Chosen, FileError, Layers, Origin, read_file};
@@ -51,6 +52,7 @@ pub(crate) struct S3Settings {
     pub(crate) access_key_id: Option<String>,
     pub(crate) secret_access_key: Option<Secret>,
     pub(crate) session_token: Option<Secret>,
+    pub(crate) checksum: UploadChecksum,
 }
 
 /// A value that is never printed.
@@ -210,6 +212,14 @@ fn parse_log_format(text: &str) -> Option<LogFormat> {
     }
 }
 
+fn parse_checksum(text: &str) -> Option<UploadChecksum> {
+    match text {
+        "crc64nvme" => Some(UploadChecksum::Crc64Nvme),
+        "sha256" => Some(UploadChecksum::Sha256),
+        _ => None,
+    }
+}
+
 fn parse_roles(text: &str) -> Option<()> {
     const ROLES: [&str; 4] = ["all", "ingest", "fetch", "metadata"];
     let roles: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -232,6 +242,13 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
         access_key_id: reader.text(name::S3_ACCESS_KEY_ID),
         secret_access_key: reader.text(name::S3_SECRET_ACCESS_KEY).map(Secret),
         session_token: reader.text(name::S3_SESSION_TOKEN).map(Secret),
+        checksum: reader
+            .optional(
+                name::S3_CHECKSUM,
+                "crc64nvme or sha256 is wanted",
+                parse_checksum,
+            )
+            .unwrap_or_default(),
     }
 }
 
@@ -308,8 +325,8 @@ impl ServeConfig {
             ),
             cache_bytes: reading.number(
                 name::CACHE_BYTES,
-                "16777216 bytes or more are wanted",
-                16 * 1024 * 1024..=usize::MAX,
+                "33554432 bytes or more are wanted",
+                32 * 1024 * 1024..=usize::MAX,
                 0,
             ),
             auto_create_topics: reading.switch(name::AUTO_CREATE_TOPICS).unwrap_or(true),

@@ -31,6 +31,7 @@ pub(crate) fn s3_config(bucket: &str, prefix: &str, settings: &S3Settings) -> S3
         access_key_id: settings.access_key_id.clone(),
         secret_access_key: open(&settings.secret_access_key),
         session_token: open(&settings.session_token),
+        upload_checksum: settings.checksum,
     }
 }
 

@@ -107,11 +107,8 @@ fn ingest_config(config: &ServeConfig) -> anyhow::Result<IngestConfig> {
 }
 
 fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
-    let cached = u64::try_from(config.cache_bytes).unwrap_or(u64::MAX);
-    let cache = CacheConfig {
-        cached_bytes: cached,
-        ..CacheConfig::default()
-    };
+    let total = u64::try_from(config.cache_bytes).unwrap_or(u64::MAX);
+    let cache = CacheConfig::within(total);
     cache.check().context("settings of the cache")?;
     Ok(cache)
 }

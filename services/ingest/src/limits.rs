@@ -21,6 +21,9 @@ pub const BATCH_OVERHEAD_BYTES: usize = 512;
 pub const LINGER_MAX: Duration = Duration::from_secs(10);
 /// While segments are in flight, how long a batch waits at least for others to come with it.
 pub const BURST_GAP: Duration = Duration::from_millis(5);
+/// With nothing in flight, how long a batch waits at most for as many requests as came with the
+/// last segment: about what a client takes from an answer to its next request.
+pub const COMPANY_GAP: Duration = Duration::from_millis(2);
 /// A client's shorter timeout is read as this one: a put takes a few hundred milliseconds, and
 /// an answer that comes after the client's own timeout harms nobody.
 pub const PRODUCE_TIMEOUT_MIN: Duration = Duration::from_secs(1);

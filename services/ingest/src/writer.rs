@@ -146,6 +146,7 @@ impl Writer {
     }
 
     fn take(&mut self, request: AdmittedRequest) {
+        self.pace.arrived();
         for batch in request.batches {
             self.see_deadline(batch.slot.deadline());
             self.batcher.add(batch);

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, TOTAL_BYTES_MIN};
+
+const MIB: u64 = 1024 * 1024;
+/// What written objects may hold at once before they are kept: one of the largest and a little.
+const HELD_OBJECTS_BYTES: u64 = 16 * MIB;
 
 /// Numbers of a cache. The whole of it never holds more than `cached_bytes + held_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +25,9 @@ pub struct CacheConfig {
 }
 
 impl Default for CacheConfig {
-    /// For a process with 2 GiB: a quarter of it.
+    /// For a process with 1 GiB: a quarter of it.
     fn default() -> Self {
-        Self {
-            cached_bytes: 384 * 1024 * 1024,
-            held_bytes: 128 * 1024 * 1024,
-            hot_load_bytes: 32 * 1024 * 1024,
-            cold_load_bytes: 32 * 1024 * 1024,
-            memory_wait: Duration::from_secs(5),
-        }
+        Self::within(256 * MIB)
     }
 }
 
@@ -48,6 +46,24 @@ pub enum CacheConfigError {
 }
 
 impl CacheConfig {
+    /// Divides `total_bytes`, at least [`TOTAL_BYTES_MIN`]: an eighth, but 32 MiB at most, for the
+    /// loads in flight of each kind, as much again and room for written objects on their way in as
+    /// held bytes, and the rest to be kept.
+    #[must_use]
+    pub fn within(total_bytes: u64) -> Self {
+        let total_bytes = total_bytes.max(TOTAL_BYTES_MIN);
+        let load_bytes = (total_bytes / 8).min(32 * MIB);
+        let held_bytes = 2 * load_bytes + HELD_OBJECTS_BYTES;
+        let load_bytes = u32::try_from(load_bytes).unwrap_or(u32::MAX);
+        Self {
+            cached_bytes: total_bytes - held_bytes,
+            held_bytes,
+            hot_load_bytes: load_bytes,
+            cold_load_bytes: load_bytes,
+            memory_wait: Duration::from_secs(5),
+        }
+    }
+
     /// Whether the numbers work together.
     ///
     /// # Errors
@@ -101,5 +117,17 @@ mod tests {
             cached(u64::from(BLOCK_BYTES) - 1).check(),
             Err(CacheConfigError::CachedBelowBlock)
         );
+    }
+
+    #[test]
+    fn a_total_is_divided_without_a_rest_from_the_least_on() {
+        for total in [TOTAL_BYTES_MIN, 100 * MIB, 256 * MIB, 8 * 1024 * MIB] {
+            let config = CacheConfig::within(total);
+
+            assert_eq!(config.check(), Ok(()), "{total}");
+            assert_eq!(config.cached_bytes + config.held_bytes, total);
+        }
+        let least = CacheConfig::within(TOTAL_BYTES_MIN);
+        assert_eq!(CacheConfig::within(TOTAL_BYTES_MIN - 1), least);
     }
 }

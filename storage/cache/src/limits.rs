@@ -19,3 +19,6 @@ const _: () = assert!(
     "the largest footer fits an object that is taken in"
 );
 const _: () = assert!(BLOCK_BYTES <= OBJECT_BYTES_MAX);
+
+/// Least bytes of a whole cache: a few loads, one written object, and something to keep.
+pub const TOTAL_BYTES_MIN: u64 = 32 * 1024 * 1024;

@@ -34,4 +34,4 @@ pub use local::{LocalBucket, LocalOpenError};
 pub use memory::MemoryBucket;
 pub use meter::{LatencyRow, MeterRow, Operation, RequestMeter, RequestOutcome};
 pub use probe::{ProbeError, ProbeReport, probe};
-pub use s3::{S3Bucket, S3Config, S3OpenError};
+pub use s3::{S3Bucket, S3Config, S3OpenError, UploadChecksum};

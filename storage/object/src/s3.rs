@@ -27,7 +27,7 @@ use crate::{
 };
 
 use classify::{Answer, answer_of, classify_put, classify_read};
-pub use config::{S3Config, S3OpenError};
+pub use config::{S3Config, S3OpenError, UploadChecksum};
 use credentials::Credentials;
 use transport::StoreClock;
 

@@ -15,6 +15,8 @@ pub const RECORD_BATCH_HEADER_BYTES: usize = 61;
 pub(crate) const LENGTH_PREFIX_BYTES: u32 = 12;
 /// Where the checksummed bytes begin: at the attributes.
 pub(crate) const ATTRIBUTES_AT: usize = 21;
+/// Bytes of a record batch in front of those that its checksum covers.
+pub const BATCH_CHECKED_FROM: usize = ATTRIBUTES_AT;
 pub(crate) const CRC_AT: usize = 17;
 pub(crate) const LENGTH_AT: usize = 8;
 pub(crate) const MAX_TIMESTAMP_AT: usize = 35;

@@ -24,7 +24,9 @@ mod varint;
 
 pub use append_time::set_log_append_time;
 pub use builder::{BatchBuilder, BuildError, NewRecord};
-pub use header::{BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES, stamp};
+pub use header::{
+    BATCH_CHECKED_FROM, BatchError, BatchHeader, Compression, RECORD_BATCH_HEADER_BYTES, stamp,
+};
 pub use inflate::{CodecError, Lz4Error, SnappyError};
 pub use partitioner::{murmur2, partition_for_key};
 pub use recompress::Recompression;

@@ -4,12 +4,13 @@
 //! of the upload sends them as they are. Source: docs/formats/segment.md, W5.
 
 use bytes::Bytes;
-use esker_record::{BatchHeader, stamp};
+use esker_record::{BATCH_CHECKED_FROM, BatchHeader, stamp};
 use esker_types::{
     ClusterId, LeaderEpoch, OBJECT_HEADER_BYTES, ObjectHeader, ObjectKind, SegmentId,
     SequencerEpoch, WriteId,
 };
 
+use crate::crc::JoinedCrc;
 use crate::layout::Layout;
 use crate::limits::SEGMENT_OBJECT_BYTES_MAX;
 use crate::tail::put_tail;
@@ -86,6 +87,8 @@ pub struct SegmentBuilder {
     head: SegmentHead,
     object: Vec<u8>,
     layout: Layout,
+    /// Of the object behind its header.
+    body_crc: JoinedCrc,
 }
 
 impl SegmentBuilder {
@@ -105,10 +108,12 @@ impl SegmentBuilder {
             head,
             object,
             layout: Layout::default(),
+            body_crc: JoinedCrc::new(),
         }
     }
 
     /// Appends one whole record batch, stamped with its base offset and the constant leader epoch.
+    /// Its own checksum is believed: admission has compared it, and who reads the segment will.
     /// Batches of a partition come together, in the order of their offsets.
     ///
     /// # Panics
@@ -137,6 +142,10 @@ impl SegmentBuilder {
         self.object.extend_from_slice(batch);
         if let Some(copy) = self.object.get_mut(start..) {
             stamp(copy, placed.base_offset, LeaderEpoch::CONSTANT);
+            let (unchecked, checked) = copy.split_at(BATCH_CHECKED_FROM.min(copy.len()));
+            let checked_bytes = u32::try_from(checked.len()).unwrap_or(u32::MAX);
+            self.body_crc.bytes(unchecked);
+            self.body_crc.summed(header.crc(), checked_bytes);
         }
     }
 
@@ -154,8 +163,11 @@ impl SegmentBuilder {
             batches: batches.unwrap_or_default(),
         };
         let mut object = self.object;
+        let batches_end = object.len();
         put_tail(&mut object, &footer);
-        let header = self.head.object_header(&object);
+        let mut body_crc = self.body_crc;
+        body_crc.bytes(object.get(batches_end..).unwrap_or_default());
+        let header = self.head.object_header(&object, body_crc.finish());
         if let Some(front) = object.get_mut(..OBJECT_HEADER_BYTES) {
             front.copy_from_slice(&header.encode());
         }
@@ -167,14 +179,14 @@ impl SegmentBuilder {
 }
 
 impl SegmentHead {
-    fn object_header(&self, object: &[u8]) -> ObjectHeader {
+    fn object_header(&self, object: &[u8], body_crc: u32) -> ObjectHeader {
         let body = object.get(OBJECT_HEADER_BYTES..).unwrap_or_default();
         ObjectHeader {
             kind: ObjectKind::Segment,
             cluster: self.cluster,
             write_id: self.write_id,
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-            body_crc: crc32c::crc32c(body),
+            body_crc,
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Used by ingest (build), chain (read footers), sequencer and journal (footers in checkpoints).
 //! Pure bytes. CP2: batches of a partition lie in one run, offsets without gaps. Cost: one copy
-//! of each batch, one checksum over the object; footer 53 to 67 bytes per batch and partition.
+//! of each batch; record bytes are not summed again, their own
+//! checksums are joined; footer 53 to 67 bytes per batch and partition.
 //! Limits: `limits.rs`; format: docs/formats/segment.md.
 
 mod builder;
 mod check;
 mod codec;
+mod crc;
 mod layout;
 pub mod limits;
 mod summary;

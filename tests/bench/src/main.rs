@@ -8,6 +8,7 @@ mod compare;
 mod contender;
 mod meter;
 mod numbers;
+mod own;
 mod plot;
 mod report;
 mod results;
@@ -43,6 +44,9 @@ enum Action {
         /// Records of 1000 bytes per throughput run.
         #[arg(long, default_value_t = 1_000_000)]
         records: u64,
+        /// Records written and read on each contender before anything but its start is measured.
+        #[arg(long, default_value_t = 1_000_000)]
+        warm_up_records: u64,
         /// Seconds of a run at a fixed rate.
         #[arg(long, default_value_t = 30)]
         seconds: u64,
@@ -80,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
             out,
             rounds,
             records,
+            warm_up_records,
             seconds,
             contenders,
             workloads,
@@ -87,6 +92,7 @@ async fn main() -> anyhow::Result<()> {
             let plan = suite::Plan {
                 rounds,
                 records,
+                warm_up_records,
                 seconds,
                 contenders: or_all(contenders, &Contender::ALL),
                 workloads: or_all(workloads, &Workload::ALL),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::contender::Contender;
 use crate::results::{Results, Row};
-use crate::workloads::Workload;
+use crate::workloads::{self, Workload};
 
 /// What is run and how much of it.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     /// Records of 1000 bytes per throughput run.
     pub(crate) records: u64,
+    /// Records written and read before anything but the start is measured.
+    pub(crate) warm_up_records: u64,
     /// Seconds of a run at a fixed rate.
     pub(crate) seconds: u64,
     pub(crate) contenders: Vec<Contender>,
@@ -59,6 +61,7 @@ pub(crate) async fn run(plan: &Plan, out: &Path) -> anyhow::Result<()> {
 async fn measured(contender: Contender, round: u32, plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let running = contender.start().await;
     let running = running.with_context(|| format!("start {}", contender.name()))?;
+    workloads::warm_up(&running, plan).await?;
     let mut rows = Vec::new();
     for workload in &plan.workloads {
         let (figures, void) = match workload.run(&running, plan).await {
@@ -102,6 +105,10 @@ fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
         ("memory".to_owned(), memory.to_owned()),
         ("rounds".to_owned(), plan.rounds.to_string()),
         ("records_per_run".to_owned(), plan.records.to_string()),
+        (
+            "warm_up_records".to_owned(),
+            plan.warm_up_records.to_string(),
+        ),
         ("seconds_per_run".to_owned(), plan.seconds.to_string()),
         (
             "client".to_owned(),

@@ -1,6 +1,7 @@
 //! What is measured. Each workload gives figures by name; the unit is part of the name.
 
 mod idle;
+mod own_load;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,16 @@ pub(crate) enum Workload {
     Moderate,
     /// EndToEndLatency: one record at a time, from send to receipt.
     EndToEnd,
+    /// Open loop at 1, 10, 20 and 40 MiB/s, from each record's moment.
+    Curve,
+    /// 100 bytes a record.
+    SmallRecords,
+    /// 1000 partitions at 1 MiB/s.
+    ManyPartitions,
+    /// One producer, one partition, one and five requests in flight.
+    OnePartition,
+    /// Five readers of what [`Self::Produce`] wrote.
+    FanOut,
     /// Tail readers at 5 MiB/s, without and with a reader that catches up.
     TailWhileCatchingUp,
     /// 100 consumers wait, nobody writes.
@@ -46,12 +57,17 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// In the order they run in one process: [`Self::Consume`] reads what [`Self::Produce`] wrote.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Start,
         Self::Produce,
         Self::Consume,
+        Self::FanOut,
         Self::Moderate,
         Self::EndToEnd,
+        Self::Curve,
+        Self::SmallRecords,
+        Self::ManyPartitions,
+        Self::OnePartition,
         Self::TailWhileCatchingUp,
         Self::Idle,
     ];
@@ -63,6 +79,11 @@ impl Workload {
             Self::Consume => "consume",
             Self::Moderate => "moderate",
             Self::EndToEnd => "end-to-end",
+            Self::Curve => "latency-by-load",
+            Self::SmallRecords => "small-records",
+            Self::ManyPartitions => "many-partitions",
+            Self::OnePartition => "one-partition",
+            Self::FanOut => "fan-out",
             Self::TailWhileCatchingUp => "tail-while-catching-up",
             Self::Idle => "idle",
         }
@@ -78,6 +99,11 @@ impl Workload {
             Self::Consume => consume(on, plan).await,
             Self::Moderate => moderate(on, plan).await,
             Self::EndToEnd => end_to_end(on).await,
+            Self::Curve => own_load::curve(on, plan).await,
+            Self::SmallRecords => own_load::small_records(on, plan).await,
+            Self::ManyPartitions => own_load::many_partitions(on, plan).await,
+            Self::OnePartition => own_load::one_partition(on, plan).await,
+            Self::FanOut => own_load::fan_out(on, plan).await,
             Self::TailWhileCatchingUp => tail::run(on, plan).await,
             Self::Idle => idle::run(on, plan).await,
         }
@@ -162,6 +188,18 @@ fn store_seconds(on: &Running) -> anyhow::Result<f64> {
 
 fn gib_of(records: u64) -> f64 {
     numbers::of(records) * RECORD_BYTES / GIB
+}
+
+/// Runs code paths until compilers and caches have settled, the same amount on every contender.
+pub(crate) async fn warm_up(on: &Running, plan: &Plan) -> anyhow::Result<()> {
+    if plan.warm_up_records == 0 {
+        return Ok(());
+    }
+    topic(on, "warm-up").await?;
+    let tools = Tools::new(on.bootstrap)?;
+    tools.produce("warm-up", plan.warm_up_records, -1).await?;
+    tools.consume("warm-up", plan.warm_up_records).await?;
+    Ok(())
 }
 
 async fn produce(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {

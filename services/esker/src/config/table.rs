@@ -60,6 +60,7 @@ pub(crate) const S3_PATH_STYLE: &str = "s3-path-style";
 pub(crate) const S3_ACCESS_KEY_ID: &str = "s3-access-key-id";
 pub(crate) const S3_SECRET_ACCESS_KEY: &str = "s3-secret-access-key";
 pub(crate) const S3_SESSION_TOKEN: &str = "s3-session-token";
+pub(crate) const S3_CHECKSUM: &str = "s3-checksum";
 pub(crate) const LINGER_MS: &str = "linger-ms";
 pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
 pub(crate) const SEGMENTS_IN_FLIGHT: &str = "segments-in-flight";
@@ -154,6 +155,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     )
     .secret(),
     Setting::new(
+        S3_CHECKSUM,
+        "NAME",
+        Some("crc64nvme"),
+        "What uploads are checked by: crc64nvme, or sha256 where the store knows no other",
+    ),
+    Setting::new(
         LINGER_MS,
         "MS",
         Some("100"),
@@ -180,8 +187,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting::new(
         CACHE_BYTES,
         "BYTES",
-        Some("536870912"),
-        "Memory for segment bytes that consumers read",
+        Some("268435456"),
+        "Memory for segment bytes that consumers read, all of it",
     ),
     Setting::new(
         AUTO_CREATE_TOPICS,

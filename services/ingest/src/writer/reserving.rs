@@ -77,17 +77,21 @@ impl Writer {
         if self.batcher.is_full() {
             return Some(FlushReason::Full);
         }
-        match self.linger_end(session) {
-            None => Some(FlushReason::Idle),
-            Some(end) => (end <= now).then_some(FlushReason::Linger),
-        }
+        let reason = match session.in_flight_count() {
+            0 => FlushReason::Idle,
+            _ => FlushReason::Linger,
+        };
+        let end = self.linger_end(session);
+        end.is_none_or(|end| end <= now).then_some(reason)
     }
 
-    /// Until when batches wait for others; `None` when nothing is in flight: they need not wait.
+    /// Until when batches wait for others; `None` when they need not wait.
     pub(super) fn linger_end(&self, session: &Session) -> Option<MonotonicTime> {
-        let first = self.batcher.first_received();
-        let first = first.filter(|_| session.in_flight_count() > 0)?;
-        Some(self.pace.next(first))
+        let first = self.batcher.first_received()?;
+        match session.in_flight_count() {
+            0 => self.pace.company_until(first),
+            _ => Some(self.pace.next(first)),
+        }
     }
 
     /// Closes a segment, or repeats the question for one: one question at a time (W2).
@@ -103,6 +107,7 @@ impl Writer {
                     return;
                 };
                 self.metrics.flushed(reason);
+                self.pace.sealed(now);
                 Some(self.batcher.seal(session.next()))
             }
         };
