@@ -114,3 +114,55 @@ async fn a_store_that_is_not_there_has_surely_taken_nothing() {
         "{outcome:?}"
     );
 }
+
+/// The head of one upload with that checksum, as the store gets it.
+async fn upload_head(upload_checksum: UploadChecksum) -> String {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let store = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(socket);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            reader.read_line(&mut head).unwrap();
+        }
+        let mut body = [0; 9];
+        reader.read_exact(&mut body).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 0\r\n\r\n";
+        reader.get_mut().write_all(answer).unwrap();
+        head.to_lowercase()
+    });
+    let bucket = open(S3Config {
+        bucket: "b".to_owned(),
+        endpoint: Some(format!("http://127.0.0.1:{port}")),
+        access_key_id: Some("id".to_owned()),
+        secret_access_key: Some("secret".to_owned()),
+        upload_checksum,
+        ..S3Config::default()
+    })
+    .await;
+    let body = Bytes::from_static(b"123456789");
+    let outcome = bucket.put_if_absent(&ObjectKey::cluster(), body).await;
+    assert!(matches!(outcome, PutOutcome::Created), "{outcome:?}");
+    store.join().unwrap()
+}
+
+#[tokio::test]
+async fn uploads_carry_the_checksum_that_was_asked_for() {
+    let crc = upload_head(UploadChecksum::Crc64Nvme).await;
+    let sha = upload_head(UploadChecksum::Sha256).await;
+
+    // The catalogue's check value of CRC-64/NVME, ae8b14860a799888.
+    assert!(
+        crc.contains("x-amz-checksum-crc64nvme: roswhgp5mig="),
+        "{crc}"
+    );
+    assert!(
+        crc.contains("x-amz-content-sha256: unsigned-payload"),
+        "{crc}"
+    );
+    assert!(sha.contains("x-amz-checksum-sha256: "), "{sha}");
+    assert!(!sha.contains("unsigned-payload"), "{sha}");
+}
