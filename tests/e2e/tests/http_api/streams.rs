@@ -13,12 +13,13 @@ const BATCHES: &str = "application/vnd.esker.batches";
 /// Far below what the stream carries and what it is read back as, together.
 const RESIDENT_BYTES_MAX: u64 = 400 * 1024 * 1024;
 
-fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+/// A line of the process's status: `VmHWM` is the most it ever was, `VmRSS` what it is now.
+fn memory_bytes(process: u32, name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .context("no VmHWM")?;
+        .find(|line| line.starts_with(&format!("{name}:")))
+        .context("no such line")?;
     let kilobytes = line.split_whitespace().nth(1).context("no number")?;
     Ok(kilobytes.parse::<u64>()? * 1024)
 }
@@ -79,7 +80,7 @@ async fn a_stream_of_many_records_goes_in_and_comes_out_the_same_in_bounded_memo
     ensure!(last["done"] == true && last["records"] == RECORDS, "{last}");
     ensure!(values(&api, "two").await? == sent, "record batches too");
 
-    let resident = resident_bytes(esker.id())?;
+    let resident = memory_bytes(esker.id(), "VmHWM")?;
     ensure!(resident < RESIDENT_BYTES_MAX, "{resident} bytes resident");
     proved(&format!(
         "{RECORDS} records ({bytes} bytes of NDJSON) in and out as NDJSON and as record batches; \
