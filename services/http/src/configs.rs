@@ -1,7 +1,7 @@
 //! Settings of a topic: all that Kafka has, with what is in force; and changes of them.
 //!
-//! A change is worked out on current settings and made only if they are still those, else worked out
-//! again: two clients at once cannot undo each other's. Values are checked by Kafka's rules.
+//! A change is worked out on current settings and made only if they are still those, else worked
+//! out again: two clients at once cannot undo each other's. Values are checked by Kafka's rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

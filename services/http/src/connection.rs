@@ -1,8 +1,8 @@
 //! Connections: as many as there is room for, each in its own task, none held by a silent client.
 //!
 //! hyper bounds the head of a request and the rest between two; what is written must be read within
-//! [`WRITE_STALL_MAX`]; a client that is gone is noticed also while nothing is written (`socket.rs`).
-//! Stop order: stop accepting, finish what is in progress, cut the rest.
+//! [`WRITE_STALL_MAX`]; a client that is gone is noticed also while nothing is written
+//! (`socket.rs`). Stop order: stop accepting, finish what is in progress, cut the rest.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::limits::{HEAD_TIME_MAX, WRITE_STALL_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_TIME_MAX, WRITE_STALL_MAX};
 use crate::socket::Socket;
 
 /// How long accepting rests after it failed, usually because file descriptors ran out.
@@ -103,6 +103,8 @@ async fn serve(stream: TcpStream, router: Router, clock: Arc<dyn Clock>, shutdow
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
+        // By default each connection may keep 400 KiB, also at rest.
+        .max_buf_size(HEAD_BYTES_MAX)
         // A client that has sent all it has may close its side and still wants the answer.
         .half_close(true)
         .serve_connection(io, service);

@@ -46,6 +46,8 @@ pub const REQUESTS_MAX: usize = 1024;
 pub const STREAMS_MAX: usize = 1024;
 /// Connections. One more is closed at once.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Bytes of a request's head, about; and of what a connection reads ahead of its handler.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long the head of a request may take, and how long a connection may rest between requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long a client may read nothing of an answer. Then its connection is cut.

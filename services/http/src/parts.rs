@@ -142,7 +142,7 @@ pub enum ReadFrom {
 pub enum ReadEnd {
     /// Covers every append that was answered before the question: may cost a look at the store.
     Current,
-    /// As this process has heard: what is there is told soonest, the newest may come a moment later.
+    /// As this process has heard: told soonest, the newest may come a moment later.
     Heard,
 }
 

@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::connection::{Connections, Guarded};
 use crate::limits::{
-    ADMIT_WAIT_MAX, BODY_STALL_MAX, BODY_TIME_MAX, CHUNK_BYTES_MAX, CONNECTIONS_MAX, HEAD_TIME_MAX,
-    LINE_BYTES_MAX, PAGE_BYTES_MAX, PIECE_BYTES_MAX, STREAM_AGE_MAX, STREAM_IDLE_MAX, STREAMS_MAX,
-    WRITE_STALL_MAX,
+    ADMIT_WAIT_MAX, BODY_STALL_MAX, BODY_TIME_MAX, CHUNK_BYTES_MAX, CONNECTIONS_MAX,
+    HEAD_BYTES_MAX, HEAD_TIME_MAX, LINE_BYTES_MAX, PAGE_BYTES_MAX, PIECE_BYTES_MAX, STREAM_AGE_MAX,
+    STREAM_IDLE_MAX, STREAMS_MAX, WRITE_STALL_MAX,
 };
 
 const _: () = assert!(CONNECTIONS_MAX >= STREAMS_MAX + REQUESTS_MAX);
@@ -254,6 +254,19 @@ async fn a_client_that_closes_its_side_still_gets_its_answer() {
 
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("high_watermark"));
+}
+
+#[tokio::test]
+async fn a_head_of_almost_the_most_bytes_is_taken() {
+    let world = World::new();
+    let address = serving(&world, 2).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let filler = "x".repeat(HEAD_BYTES_MAX - 1024);
+    let request = format!("GET /livez HTTP/1.1\r\nHost: h\r\nFiller: {filler}\r\n\r\n");
+
+    let answer = exchange(&mut stream, &request).await;
+
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test(start_paused = true)]
