@@ -14,10 +14,9 @@ use clap::Args;
 use esker_env::Env;
 use serde::Serialize;
 
-use crate::cli::exit::{Cause, Failure};
+use crate::cli::exit::{Cause, Failure, with_causes};
 use crate::cli::paint::{Paint, Tone};
-use crate::cli::show::{Row, Show, table_of};
-use crate::cli::table::Align;
+use crate::cli::show::{Column, Row, Show, left, table_of};
 use crate::cli::{Common, Plainness};
 use crate::config::{Chosen, FileError, Mistakes, ServeConfig, describe};
 use finding::{Examined, Finding, Status, Timing};
@@ -59,19 +58,11 @@ struct Report {
 }
 
 impl Row for SettingLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("SETTING", Align::Left),
-        ("VALUE", Align::Left),
-        ("ORIGIN", Align::Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("SETTING", |line| line.setting.clone()),
+        left("VALUE", |line| line.value.clone()),
+        left("ORIGIN", |line| line.origin.clone()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.setting.clone(),
-            self.value.clone(),
-            self.origin.clone(),
-        ]
-    }
 }
 
 impl Show for Report {
@@ -166,7 +157,7 @@ async fn examine(patient: &Patient, env: &Env) -> Report {
 }
 
 fn unreadable(error: &FileError) -> Finding {
-    let happened = finding::with_causes(error);
+    let happened = with_causes(error);
     let to_do = "correct the file, or name another with --config";
     Finding::failed("settings", "read the configuration file", happened, to_do)
 }

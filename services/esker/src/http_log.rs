@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use esker_env::Clock;
-use esker_fetch::{Fetch, ReadError, ReadRequest};
+use esker_fetch::{Fetch, ReadError, ReadReply, ReadRequest};
 use esker_http::limits::ADMIT_WAIT_MAX;
 use esker_http::{
     AppendRecords, Appender, BatchHead, LogReader, NewRecord, PendingAppend, PendingBatch, Problem,
-    ProblemKind, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordIterator, RecordPlace,
-    content_tag,
+    ProblemKind, ReadEnd, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordIterator,
+    RecordPlace, content_tag,
 };
 use esker_ingest::{AppendError, AppendErrorKind, AppendRequest, Ingest};
 use esker_metadata_api::{OffsetQuery, ProduceRefusal, Topic};
@@ -19,9 +20,10 @@ use esker_record::{
     BatchBuilder, BatchHeader, BuildError, Compression, RECORD_BATCH_HEADER_BYTES, ReadLimits,
     ValidateError, read_records,
 };
+use esker_types::limits::RECORD_BATCH_BYTES_DEFAULT;
 use esker_types::{Offset, PartitionIndex, ProducerEpoch, Timestamp, TopicPartition};
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, join_all, try_join};
 
 /// Appends of the HTTP front.
 #[derive(Debug)]
@@ -294,21 +296,28 @@ impl HttpReader {
         Ok(found.map_err(read_problem)?.map(|found| found.offset))
     }
 
-    async fn begin(&self, at: TopicPartition, from: ReadFrom) -> Result<Offset, Problem> {
+    async fn begin(&self, at: TopicPartition, from: ReadFrom) -> Result<Begin, Problem> {
+        let known = |offset, end| Begin { offset, end };
         match from {
-            ReadFrom::Offset(offset) => Ok(offset),
-            ReadFrom::Earliest => self.end_of(at, OffsetQuery::Earliest).await,
+            ReadFrom::Offset(offset) => Ok(known(offset, None)),
+            ReadFrom::Earliest => {
+                let (start, end) = self.both_ends(at).await?;
+                Ok(known(start, Some(end)))
+            }
             ReadFrom::Timestamp(timestamp) => {
                 let found = self.offset(at, OffsetQuery::AtTimestamp(timestamp)).await?;
                 match found {
-                    Some(offset) => Ok(offset),
-                    None => self.end_of(at, OffsetQuery::Latest).await,
+                    Some(offset) => Ok(known(offset, None)),
+                    None => {
+                        let end = self.end_of(at, OffsetQuery::Latest).await?;
+                        Ok(known(end, Some(end)))
+                    }
                 }
             }
             ReadFrom::Tail(count) => {
                 let (start, end) = self.both_ends(at).await?;
                 let back = end.get().saturating_sub(count).max(start.get());
-                Ok(Offset::new(back).unwrap_or(end))
+                Ok(known(Offset::new(back).unwrap_or(end), Some(end)))
             }
         }
     }
@@ -317,29 +326,79 @@ impl HttpReader {
         Ok(self.offset(at, query).await?.unwrap_or_default())
     }
 
+    /// Start and end: two questions that share what it takes to answer them.
     async fn both_ends(&self, at: TopicPartition) -> Result<(Offset, Offset), Problem> {
-        let start = self.end_of(at, OffsetQuery::Earliest).await?;
-        Ok((start, self.end_of(at, OffsetQuery::Latest).await?))
+        let start = self.end_of(at, OffsetQuery::Earliest);
+        try_join(start, self.end_of(at, OffsetQuery::Latest)).await
     }
 
     async fn read_from(&self, query: ReadQuery) -> Result<ReadOutcome, Problem> {
         let begin = self.begin(query.topic_partition, query.from).await?;
         let request = ReadRequest {
             topic_partition: query.topic_partition,
-            offset: begin,
+            offset: begin.offset,
             bytes_max: query.bytes_max,
             records_max: query.records_max,
             wait: query.wait,
         };
-        let reply = self.fetch.read(request).await.map_err(read_problem)?;
+        let mut reply = self.fetch.read(request).await.map_err(read_problem)?;
+        if query.end == ReadEnd::Current && !is_full(&request, &reply) {
+            let end = match begin.end {
+                Some(end) => end,
+                None => {
+                    self.end_of(query.topic_partition, OffsetQuery::Latest)
+                        .await?
+                }
+            };
+            if reply.next_offset < end {
+                self.see(query.topic_partition, end).await?;
+                reply = self.fetch.read(request).await.map_err(read_problem)?;
+            }
+        }
         Ok(ReadOutcome {
-            begin,
+            begin: begin.offset,
             batches: reply.batches,
             next_offset: reply.next_offset,
             high_watermark: reply.high_watermark,
             log_start: reply.log_start,
         })
     }
+
+    /// Waits until this process has heard of the log up to `end`: the push follows within
+    /// milliseconds, and a read there waits for it.
+    async fn see(&self, topic_partition: TopicPartition, end: Offset) -> Result<(), Problem> {
+        let at_end = ReadRequest {
+            topic_partition,
+            offset: end,
+            bytes_max: 1,
+            records_max: Some(1),
+            wait: Duration::ZERO,
+        };
+        let seen = self.fetch.read(at_end).await;
+        seen.map(drop).map_err(read_problem)
+    }
+}
+
+/// Where a read begins, and the log's end when it was asked for on the way: current (R1).
+#[derive(Clone, Copy, Debug)]
+struct Begin {
+    offset: Offset,
+    end: Option<Offset>,
+}
+
+/// The page may have ended for its limits, in front of records that were there.
+fn is_full(request: &ReadRequest, reply: &ReadReply) -> bool {
+    let bytes: usize = reply.batches.iter().map(Bytes::len).sum();
+    let headers = reply.batches.iter().map(|batch| BatchHeader::parse(batch));
+    let records = headers.map(|header| header.map_or(0, |header| header.record_count()));
+    let records: u64 = records.map(u64::from).sum();
+    let with_one_more =
+        u64::try_from(bytes).unwrap_or(u64::MAX) + u64::from(RECORD_BATCH_BYTES_DEFAULT);
+    reply.next_offset < reply.high_watermark
+        && (with_one_more > u64::from(request.bytes_max)
+            || request
+                .records_max
+                .is_some_and(|most| records >= u64::from(most)))
 }
 
 fn unreadable(error: esker_record::RecordError) -> Problem {
@@ -379,7 +438,8 @@ impl LogReader for HttpReader {
         topic_partition: TopicPartition,
         from: ReadFrom,
     ) -> BoxFuture<'_, Result<Offset, Problem>> {
-        self.begin(topic_partition, from).boxed()
+        let begin = self.begin(topic_partition, from);
+        begin.map(|begin| Ok(begin?.offset)).boxed()
     }
 
     fn bounds(
@@ -391,43 +451,4 @@ impl LogReader for HttpReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_that_is_too_large_is_told_as_such() {
-        let cause = ValidateError::TooLarge {
-            batch_bytes: 9,
-            batch_bytes_max: 8,
-        };
-        let large = AppendError::Invalid(Arc::new(cause));
-
-        let problem = append_problem(PartitionIndex::default(), Manner::Plain, &large);
-        let other = append_problem(
-            PartitionIndex::default(),
-            Manner::Plain,
-            &AppendError::Transactional,
-        );
-
-        assert_eq!(problem.kind, ProblemKind::TooLarge);
-        assert!(problem.detail.contains("at most 8"), "{}", problem.detail);
-        assert_eq!(other.kind, ProblemKind::Refused);
-    }
-
-    #[test]
-    fn what_a_condition_and_a_key_ask_for_is_told_as_such() {
-        let end = Offset::new(7).unwrap();
-        let other_end = AppendError::Refused(ProduceRefusal::UnexpectedEnd { end });
-        let out_of_order = AppendError::Refused(ProduceRefusal::OutOfOrderSequence);
-        let told = |manner, error| append_problem(PartitionIndex::default(), manner, error);
-
-        let condition = told(Manner::Plain, &other_end);
-        let key = told(Manner::WithKey, &out_of_order);
-        let sequence = told(Manner::Plain, &out_of_order);
-
-        assert_eq!(condition.kind, ProblemKind::UnexpectedOffset);
-        assert_eq!(condition.end_offset, Some(7));
-        assert_eq!(key.kind, ProblemKind::KeyReused);
-        assert_eq!(sequence.kind, ProblemKind::Refused);
-    }
-}
+mod tests;

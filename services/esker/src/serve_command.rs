@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand 
 use clap_complete::Shell;
 use esker_env::Env;
 
-use crate::cli::exit::report;
+use crate::cli::exit::{report, with_causes};
 use crate::cli::paint::Paint;
 use crate::cli::{self, ClientCommand, Output};
 use crate::config::{Layers, SETTINGS, ServeConfig, describe, read_file};
@@ -168,22 +168,7 @@ fn examine(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// An error and everything behind it; causes that an error above has told already are left out.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let told = cause.to_string();
-        if !text.contains(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// The same on one line: stores answer with XML of several.
+/// An error and everything behind it on one line: stores answer with XML of several.
 fn one_line(error: &anyhow::Error) -> String {
     let text = with_causes(error.as_ref());
     text.split_whitespace().collect::<Vec<_>>().join(" ")

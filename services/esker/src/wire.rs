@@ -184,7 +184,8 @@ pub(crate) async fn build(
         kafka: kafka.metrics(),
     };
     let http_parts = HttpParts {
-        admin: service,
+        admin: service.clone(),
+        topic_admin: service,
         appender: Arc::new(HttpAppender {
             ingest,
             clock: Arc::clone(&env.clock),

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use esker_metadata_api::Topic;
 use esker_types::{Offset, PartitionIndex};
 use serde::{Deserialize, Serialize};
@@ -14,15 +13,15 @@ use utoipa::ToSchema;
 
 use crate::batches::Batches;
 use crate::body::{AtMost, Object, Parameters, WholeBody, bad, parse_json};
-use crate::front::Front;
+use crate::front::{Front, RequestPlace};
 use crate::idempotency::AppendKey;
 use crate::intake::Intake;
 use crate::limits::APPEND_RECORDS_MAX;
 use crate::ndjson::Lines;
 use crate::parts::{AppendRecords, NewRecord};
+use crate::path::{PathPartition, PathTopic};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{RecordBody, no_partition};
-use crate::topics::find;
+use crate::record::RecordBody;
 
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) const BATCHES: &str = "application/vnd.esker.batches";
@@ -115,7 +114,8 @@ fn media(headers: &HeaderMap) -> Result<Media, Problem> {
 )]
 pub(crate) async fn append(
     State(front): State<Arc<Front>>,
-    Path(name): Path<String>,
+    Extension(place): Extension<RequestPlace>,
+    PathTopic(topic): PathTopic,
     Query(pairs): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -124,9 +124,9 @@ pub(crate) async fn append(
         key: AppendKey::from_headers(request.headers())?,
         expected_end: None,
         partition: None,
-        topic: find(&front.parts, &name).await?,
+        topic,
     };
-    append_to(&front, target, request).await
+    append_to(&front, &place, target, request).await
 }
 
 /// Appends records to one partition.
@@ -159,7 +159,8 @@ pub(crate) async fn append(
 )]
 pub(crate) async fn append_one(
     State(front): State<Arc<Front>>,
-    Path((name, partition)): Path<(String, String)>,
+    Extension(place): Extension<RequestPlace>,
+    path: PathPartition,
     Query(pairs): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -167,25 +168,18 @@ pub(crate) async fn append_one(
     let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
     let expected = parameters.number("expected_offset", most)?;
     parameters.end()?;
-    let topic = find(&front.parts, &name).await?;
     let target = Target {
         key: AppendKey::from_headers(request.headers())?,
         expected_end: expected.and_then(Offset::new),
-        partition: Some(partition_of(&topic, &partition)?),
-        topic,
+        partition: Some(path.partition),
+        topic: path.topic,
     };
-    append_to(&front, target, request).await
-}
-
-/// The partition that a path names.
-pub(crate) fn partition_of(topic: &Topic, text: &str) -> Result<PartitionIndex, Problem> {
-    let index = text.parse().ok().and_then(PartitionIndex::from_wire);
-    let index = index.filter(|index| topic.has(*index));
-    index.ok_or_else(|| no_partition(format!("{text:?}")))
+    append_to(&front, &place, target, request).await
 }
 
 async fn append_to(
     front: &Arc<Front>,
+    place: &RequestPlace,
     target: Target,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -216,22 +210,15 @@ async fn append_to(
         }
         Media::Ndjson => {
             let lines = Lines::new(front, target);
-            stream(front, request.into_body(), lines).await
+            let intake = Intake::new(front, place, request.into_body(), lines)?;
+            Box::pin(intake.respond(NDJSON)).await
         }
         Media::Batches => {
             let batches = Batches::new(front, &target)?;
-            stream(front, request.into_body(), batches).await
+            let intake = Intake::new(front, place, request.into_body(), batches)?;
+            Box::pin(intake.respond(NDJSON)).await
         }
     }
-}
-
-async fn stream<F: crate::intake::Format>(
-    front: &Arc<Front>,
-    body: Body,
-    format: F,
-) -> Result<Response, Problem> {
-    let intake = Intake::new(front, body, format)?;
-    Box::pin(intake.respond(NDJSON)).await
 }
 
 async fn whole(front: &Arc<Front>, request: Request) -> Result<WholeBody, Problem> {

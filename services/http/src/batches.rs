@@ -11,7 +11,8 @@ use futures::future::{BoxFuture, join_all};
 use crate::append::Target;
 use crate::body::bad;
 use crate::front::Front;
-use crate::intake::{Format, PendingReport};
+use crate::intake::{Format, PendingReport, rest};
+use crate::limits::CHUNK_BATCHES_BYTES_MAX;
 use crate::ndjson::{StreamLine, report};
 use crate::parts::BatchHead;
 use crate::problem::{Problem, ProblemKind};
@@ -78,6 +79,10 @@ impl Format for Batches {
         self.buffer.len()
     }
 
+    fn rest(&mut self) {
+        rest(&mut self.buffer);
+    }
+
     fn cut(&mut self, is_end: bool) -> Result<Option<WholeBatch>, Problem> {
         let number = self.count + 1;
         let head = self.head().map_err(|problem| Problem {
@@ -110,6 +115,12 @@ impl Format for Batches {
 
     fn item_bytes(batch: &WholeBatch) -> usize {
         batch.bytes.len()
+    }
+
+    /// Batches are many appends, offered together: more of them than of records make up for the
+    /// wait for the chunk in front.
+    fn chunk_bytes_max(&self) -> usize {
+        CHUNK_BATCHES_BYTES_MAX
     }
 
     fn closes_when_idle(&self) -> bool {

@@ -45,13 +45,27 @@ impl WholeBody {
         if length.is_some_and(|length| length > BODY_BYTES_MAX) {
             return Err(too_large(front, &mut body).await);
         }
-        let room = front.places.body(length.unwrap_or(BODY_BYTES_MAX))?;
+        // Without a length room grows as bytes come.
+        let mut room = front.places.body(length.unwrap_or(0))?;
         let reading = async {
             let mut whole = Vec::with_capacity(length.unwrap_or(0));
             while let Some(frame) = body.next().await {
                 let frame = frame.map_err(|_| bad("the body broke off"))?;
-                if whole.len().saturating_add(frame.len()) > BODY_BYTES_MAX {
+                let wanted = whole.len().saturating_add(frame.len());
+                if wanted > BODY_BYTES_MAX {
                     return Err(too_large(front, &mut body).await);
+                }
+                let held = room.num_permits();
+                if wanted > held {
+                    let capacity = wanted.max(held.saturating_mul(2)).min(BODY_BYTES_MAX);
+                    match front.places.body(capacity - held) {
+                        Ok(more) => room.merge(more),
+                        Err(problem) => {
+                            front.drain(&mut body).await;
+                            return Err(problem);
+                        }
+                    }
+                    whole.reserve_exact(capacity - whole.len());
                 }
                 whole.extend_from_slice(&frame);
             }

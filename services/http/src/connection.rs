@@ -1,7 +1,8 @@
 //! Connections: as many as there is room for, each in its own task, none held by a silent client.
 //!
 //! hyper bounds the head of a request and the rest between two; what is written must be read within
-//! [`WRITE_STALL_MAX`]. Stop order: stop accepting, finish what is in progress, cut the rest.
+//! [`WRITE_STALL_MAX`]; a client that is gone is noticed also while nothing is written
+//! (`socket.rs`). Stop order: stop accepting, finish what is in progress, cut the rest.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,7 +20,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::limits::{HEAD_TIME_MAX, WRITE_STALL_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_TIME_MAX, WRITE_STALL_MAX};
+use crate::socket::Socket;
 
 /// How long accepting rests after it failed, usually because file descriptors ran out.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -89,30 +91,40 @@ fn report(ended: Result<(), TaskFailure>) {
 }
 
 async fn serve(stream: TcpStream, router: Router, clock: Arc<dyn Clock>, shutdown: Shutdown) {
-    // Without it small answers wait for the client's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "socket closed before it was served");
-        return;
-    }
-    let io = TokioIo::new(Guarded::new(stream, clock));
+    let socket = match Socket::new(stream) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%error, "socket closed before it was served");
+            return;
+        }
+    };
+    let io = TokioIo::new(Guarded::new(socket.clone(), clock));
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
+        // By default each connection may keep 400 KiB, also at rest.
+        .max_buf_size(HEAD_BYTES_MAX)
         // A client that has sent all it has may close its side and still wants the answer.
         .half_close(true)
         .serve_connection(io, service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = shutdown.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "http connection ended");
+    tokio::select! {
+        biased;
+        ended = served => if let Err(error) = ended {
+            tracing::debug!(%error, "http connection ended");
+        },
+        error = socket.gone() => tracing::debug!(%error, "http client is gone"),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What all handlers share: the parts behind the front, and room for requests, streams and bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use esker_env::{Env, Shutdown};
 use futures::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{ADMIT_WAIT_MAX, BODIES_BYTES_MAX, STREAMS_MAX};
 use crate::parts::HttpParts;
@@ -16,7 +16,7 @@ use crate::problem::{Problem, ProblemKind};
 /// of finding the connection reset.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
-/// Streams take memory in steps of so many bytes.
+/// Streams and answers take memory in steps of so many bytes.
 const ROOM_STEP: usize = 64 * 1024;
 
 /// The state of every handler.
@@ -31,9 +31,21 @@ pub(crate) struct Front {
 /// Room for requests, streams, and the bytes that they hold.
 #[derive(Debug)]
 pub(crate) struct Places {
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+}
+
+/// The place of one request, held by the router while it is worked on. A stream gives it back: how
+/// long it rests is its client's affair, and requests must not be refused for it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestPlace(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl RequestPlace {
+    fn give_back(&self) {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(place);
+    }
 }
 
 fn overloaded(what: &str) -> Problem {
@@ -48,26 +60,42 @@ fn units(bytes: usize) -> u32 {
 impl Places {
     pub(crate) fn new(requests_max: usize) -> Self {
         Self {
-            requests: Semaphore::new(requests_max),
+            requests: Arc::new(Semaphore::new(requests_max)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             bytes: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
         }
     }
 
-    pub(crate) fn request(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let place = self.requests.try_acquire();
-        place.map_err(|_| overloaded("too many requests are in progress"))
+    pub(crate) fn request(&self) -> Result<RequestPlace, Problem> {
+        let place = Arc::clone(&self.requests).try_acquire_owned();
+        let place = place.map_err(|_| overloaded("too many requests are in progress"))?;
+        Ok(RequestPlace(Arc::new(Mutex::new(Some(place)))))
     }
 
-    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// A place for a stream, in exchange for that of its request.
+    pub(crate) fn stream(&self, request: &RequestPlace) -> Result<OwnedSemaphorePermit, Problem> {
         let place = Arc::clone(&self.streams).try_acquire_owned();
-        place.map_err(|_| overloaded("too many streams are in progress"))
+        let place = place.map_err(|_| overloaded("too many streams are in progress"))?;
+        request.give_back();
+        Ok(place)
     }
 
     /// Memory for a body, now or not at all.
     pub(crate) fn body(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let room = Arc::clone(&self.bytes).try_acquire_many_owned(units(bytes));
         room.map_err(|_| overloaded("too many bytes are in progress"))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn free_streams(&self) -> usize {
+        self.streams.available_permits()
+    }
+
+    /// Completes when no stream is in progress.
+    #[cfg(test)]
+    pub(crate) async fn all_streams_free(&self) {
+        let all = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+        drop(self.streams.acquire_many(all).await);
     }
 
     fn no_bytes(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -102,7 +130,7 @@ impl Front {
     }
 }
 
-/// The memory of one stream, taken in steps as it needs it.
+/// The memory of one stream or answer, taken in steps as it needs it.
 #[derive(Debug)]
 pub(crate) struct Room {
     front: Arc<Front>,

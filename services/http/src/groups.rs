@@ -20,7 +20,7 @@ use crate::limits::GROUP_OFFSETS_MAX;
 use crate::parts::ReadFrom;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::no_partition;
-use crate::topics::{find, unavailable};
+use crate::topics::{find, no_topic, unavailable};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GroupRow {
@@ -289,10 +289,8 @@ fn too_many() -> Problem {
 }
 
 fn place(topics: &TopicTable, wanted: &NewOffset) -> Result<TopicPartition, Problem> {
-    let topic = topics.named(&wanted.topic).ok_or_else(|| {
-        let detail = format!("there is no topic {:?}", wanted.topic);
-        Problem::new(ProblemKind::UnknownTopic, detail)
-    })?;
+    let topic = topics.named(&wanted.topic);
+    let topic = topic.ok_or_else(|| no_topic(&wanted.topic))?;
     let index = PartitionIndex::from_wire(wanted.partition).filter(|index| topic.has(*index));
     let index = index.ok_or_else(|| no_partition(wanted.partition))?;
     Ok(topic.at(index))

@@ -1,8 +1,10 @@
 //! Streams in: bytes are cut into records, records gathered into chunks, chunks appended in order.
 //!
-//! Back-pressure: with [`CHUNKS_IN_FLIGHT_MAX`] chunks in flight, or while the client does not read
-//! what it is told, or while memory or the log have no room, the body is not read. Answers come in
-//! order. Nothing was appended when the status is an error; else the last line says how it ended.
+//! Nothing of a stream is appended behind something of it that was not: a chunk is handed over when
+//! the one before it is in the log, and the next is gathered meanwhile. Back-pressure: with a full
+//! chunk that waits, or while the client does not read what it is told, or while memory or the log
+//! have no room, the body is not read. Nothing was appended when the status is an error; else the
+//! last line says how it ended.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,17 +12,19 @@ use std::sync::Arc;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use bytes::BytesMut;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesOrdered, unfold};
+use futures::stream::unfold;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::bad;
-use crate::front::{Front, Room};
-use crate::limits::{
-    BODY_STALL_MAX, CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, CHUNKS_IN_FLIGHT_MAX, STREAM_IDLE_MAX,
-};
+use crate::front::{Front, RequestPlace, Room};
+use crate::limits::{BODY_STALL_MAX, CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, STREAM_IDLE_MAX};
 use crate::problem::{Problem, ProblemKind};
+
+/// A part of a line of so many bytes is copied when its client pauses.
+const REST_BYTES_MAX: usize = 4096;
 
 /// What became of a chunk.
 #[derive(Debug)]
@@ -46,6 +50,9 @@ pub(crate) trait Format: Debug + Send + 'static {
     /// Bytes pushed and not yet cut.
     fn buffered(&self) -> usize;
 
+    /// The client pauses: lets go of memory that holds nothing, with [`rest`].
+    fn rest(&mut self);
+
     /// The next item, when all of it is there; `is_end`: no more bytes will come.
     fn cut(&mut self, is_end: bool) -> Result<Option<Self::Item>, Problem>;
 
@@ -67,6 +74,14 @@ pub(crate) trait Format: Debug + Send + 'static {
     fn last_line(&self, records: u64, problem: Option<&Problem>) -> Bytes;
 }
 
+/// Lets go of the memory of what was cut from a buffer. What is left is copied if that is cheap;
+/// else it counts as buffered, and the memory of a line is about what it may be.
+pub(crate) fn rest(buffer: &mut BytesMut) {
+    if buffer.len() <= REST_BYTES_MAX {
+        *buffer = BytesMut::from(&buffer[..]);
+    }
+}
+
 /// What the client is told next.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -75,16 +90,70 @@ pub(crate) enum Output {
     Failed(Problem),
 }
 
-/// A stream on its way into the log.
+/// Records that are appended at once.
 #[derive(Debug)]
+struct Chunk<T> {
+    items: Vec<T>,
+    bytes: usize,
+    /// The first of the next chunk: this one is full.
+    beyond: Option<(T, usize)>,
+}
+
+impl<T> Chunk<T> {
+    fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            bytes: 0,
+            beyond: None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.beyond.is_some()
+    }
+
+    /// Bytes of all that is gathered.
+    fn held(&self) -> usize {
+        let beyond = self.beyond.as_ref().map_or(0, |(_, bytes)| *bytes);
+        self.bytes.saturating_add(beyond)
+    }
+
+    fn add(&mut self, item: T, bytes: usize, bytes_max: usize) {
+        let with_it = self.bytes.saturating_add(bytes);
+        let fits = with_it <= bytes_max && self.items.len() < CHUNK_RECORDS_MAX;
+        if fits || self.is_empty() {
+            self.items.push(item);
+            self.bytes = with_it;
+        } else {
+            self.beyond = Some((item, bytes));
+        }
+    }
+
+    /// The chunk as it is; what lies beyond it begins the next one.
+    fn take(&mut self) -> Vec<T> {
+        let items = std::mem::take(&mut self.items);
+        self.bytes = 0;
+        if let Some((item, bytes)) = self.beyond.take() {
+            self.items.push(item);
+            self.bytes = bytes;
+        }
+        items
+    }
+}
+
+/// A stream on its way into the log.
 pub(crate) struct Intake<F: Format> {
     front: Arc<Front>,
     body: BodyDataStream,
     format: F,
     room: Room,
-    chunk: Vec<F::Item>,
-    chunk_bytes: usize,
-    in_flight: FuturesOrdered<PendingReport>,
+    chunk: Chunk<F::Item>,
+    /// The chunk in front, until its outcome is known.
+    in_flight: Option<PendingReport>,
     records: u64,
     /// The format may hold whole items.
     may_cut: bool,
@@ -96,16 +165,21 @@ pub(crate) struct Intake<F: Format> {
 }
 
 impl<F: Format> Intake<F> {
-    pub(crate) fn new(front: &Arc<Front>, body: Body, format: F) -> Result<Self, Problem> {
+    /// Takes a stream's place in exchange for the request's.
+    pub(crate) fn new(
+        front: &Arc<Front>,
+        request: &RequestPlace,
+        body: Body,
+        format: F,
+    ) -> Result<Self, Problem> {
         Ok(Self {
-            _place: front.places.stream()?,
+            _place: front.places.stream(request)?,
             room: Room::new(front)?,
             front: Arc::clone(front),
             body: body.into_data_stream(),
             format,
-            chunk: Vec::new(),
-            chunk_bytes: 0,
-            in_flight: FuturesOrdered::new(),
+            chunk: Chunk::new(),
+            in_flight: None,
             records: 0,
             may_cut: false,
             is_ended: false,
@@ -138,26 +212,29 @@ impl<F: Format> Intake<F> {
     /// What the client is told next; `None` at the end. Reads the body as far as it may.
     async fn next(&mut self) -> Option<Output> {
         while !self.is_done {
-            let report = if self.failure.is_some() {
-                match self.in_flight.next().await {
-                    Some(report) => Some(report),
-                    None => return self.finish().await,
+            let must_wait =
+                self.failure.is_some() || self.chunk.is_full() || (self.is_ended && !self.may_cut);
+            let report = match &mut self.in_flight {
+                Some(outcome) if must_wait => {
+                    let report = outcome.await;
+                    self.in_flight = None;
+                    Some(report)
                 }
-            } else if self.in_flight.len() >= CHUNKS_IN_FLIGHT_MAX {
-                self.in_flight.next().await
-            } else if self.may_cut {
-                self.cut_chunk().await;
-                None
-            } else if self.is_ended && !self.chunk.is_empty() {
-                self.close_chunk().await;
-                None
-            } else if self.is_ended {
-                match self.in_flight.next().await {
-                    Some(report) => Some(report),
-                    None => return self.finish().await,
+                _ if self.failure.is_some() => return self.finish().await,
+                _ if self.chunk.is_full() => {
+                    self.close_chunk().await;
+                    None
                 }
-            } else {
-                self.read_on().await
+                _ if self.may_cut => {
+                    self.cut();
+                    None
+                }
+                _ if self.is_ended && self.chunk.is_empty() => return self.finish().await,
+                _ if self.is_ended => {
+                    self.close_chunk().await;
+                    None
+                }
+                _ => self.read_on().await,
             };
             if let Some(line) = report.and_then(|report| self.hear(report)) {
                 return Some(Output::Line(line));
@@ -178,7 +255,12 @@ impl<F: Format> Intake<F> {
     /// Ends the stream. What is not on its way yet is not appended.
     fn fail(&mut self, problem: Problem) {
         self.failure = Some(problem.graver(self.failure.take()));
-        self.chunk.clear();
+        self.chunk = Chunk::new();
+    }
+
+    fn stop(&mut self) {
+        let detail = "the process is stopping; send the rest again";
+        self.fail(Problem::new(ProblemKind::Unavailable, detail));
     }
 
     async fn finish(&mut self) -> Option<Output> {
@@ -195,21 +277,13 @@ impl<F: Format> Intake<F> {
         (!line.is_empty()).then_some(Output::Line(line))
     }
 
-    /// Fills the chunk from what was read; closes it when it is full.
-    async fn cut_chunk(&mut self) {
-        loop {
+    /// Fills the chunk from what was read.
+    fn cut(&mut self) {
+        while !self.chunk.is_full() {
             match self.format.cut(self.is_ended) {
                 Ok(Some(item)) => {
                     let bytes = F::item_bytes(&item);
-                    let is_full = self.chunk_bytes.saturating_add(bytes)
-                        > self.format.chunk_bytes_max()
-                        || self.chunk.len() >= CHUNK_RECORDS_MAX;
-                    if is_full && !self.chunk.is_empty() {
-                        self.close_chunk().await;
-                        self.add(item, bytes);
-                        return;
-                    }
-                    self.add(item, bytes);
+                    self.chunk.add(item, bytes, self.format.chunk_bytes_max());
                 }
                 Ok(None) => {
                     self.may_cut = false;
@@ -220,31 +294,38 @@ impl<F: Format> Intake<F> {
         }
     }
 
-    fn add(&mut self, item: F::Item, bytes: usize) {
-        self.chunk.push(item);
-        self.chunk_bytes = self.chunk_bytes.saturating_add(bytes);
-    }
-
+    /// Hands the chunk over; nothing of the stream is in flight.
     async fn close_chunk(&mut self) {
-        let items = std::mem::take(&mut self.chunk);
-        self.chunk_bytes = 0;
+        let items = self.chunk.take();
         match self.format.append(items).await {
-            Ok(pending) => self.in_flight.push_back(pending),
+            Ok(pending) => self.in_flight = Some(pending),
             Err(problem) => self.fail(problem),
         }
         // What was handed over is paid for there. Giving back never waits or fails.
-        let _ = self.room.cover(self.format.buffered()).await;
+        let _ = self.room.cover(self.held()).await;
+    }
+
+    /// Bytes of the stream that wait here.
+    fn held(&self) -> usize {
+        self.format.buffered().saturating_add(self.chunk.held())
     }
 
     /// Reads what comes next, or hears of a chunk before that.
     async fn read_on(&mut self) -> Option<Report> {
+        if self.front.shutdown.is_requested() {
+            self.stop();
+            return None;
+        }
         let mut frame = self.body.next().now_or_never();
         if frame.is_none() {
-            if !self.chunk.is_empty() && self.format.closes_when_idle() {
+            self.format.rest();
+            let may_close = !self.chunk.is_empty() && self.format.closes_when_idle();
+            if may_close && self.in_flight.is_none() {
                 self.close_chunk().await;
                 return None;
             }
-            let is_within = self.format.buffered() > 0 || !self.chunk.is_empty();
+            // A chunk that waits for the one in front of it is not the client's delay.
+            let is_within = self.format.buffered() > 0 || !(self.chunk.is_empty() || may_close);
             let limit = if is_within {
                 BODY_STALL_MAX
             } else {
@@ -252,15 +333,22 @@ impl<F: Format> Intake<F> {
             };
             let stall = self.front.env.clock.sleep(limit);
             let stop = self.front.shutdown.clone();
+            let in_flight = &mut self.in_flight;
+            let outcome = async move {
+                match in_flight {
+                    Some(outcome) => outcome.await,
+                    None => std::future::pending().await,
+                }
+            };
             frame = tokio::select! {
                 biased;
-                Some(report) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                report = outcome => {
+                    self.in_flight = None;
                     return Some(report);
                 }
                 frame = self.body.next() => Some(frame),
                 () = stop.requested() => {
-                    let detail = "the process is stopping; send the rest again";
-                    self.fail(Problem::new(ProblemKind::Unavailable, detail));
+                    self.stop();
                     return None;
                 }
                 () = stall => {
@@ -280,8 +368,11 @@ impl<F: Format> Intake<F> {
     }
 
     async fn take(&mut self, bytes: &[u8]) {
-        let held = self.format.buffered().saturating_add(self.chunk_bytes);
-        match self.room.cover(held.saturating_add(bytes.len())).await {
+        match self
+            .room
+            .cover(self.held().saturating_add(bytes.len()))
+            .await
+        {
             Ok(()) => self.format.push(bytes),
             Err(problem) => self.fail(problem),
         }

@@ -20,10 +20,12 @@ mod ndjson;
 mod openapi;
 mod outflow;
 mod parts;
+mod path;
 mod problem;
 mod read;
 mod record;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -33,8 +35,8 @@ mod value;
 pub use idempotency::{AppendKey, content_tag};
 pub use parts::{
     AppendRecords, Appender, BatchHead, Health, HttpParts, LogReader, NewRecord, PendingAppend,
-    PendingBatch, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordHeader, RecordIterator,
-    RecordPlace,
+    PendingBatch, ReadEnd, ReadFrom, ReadOutcome, ReadQuery, ReadRecord, RecordHeader,
+    RecordIterator, RecordPlace,
 };
 pub use problem::{Problem, ProblemKind};
 pub use server::{HttpConfig, HttpListenError, HttpServer};

@@ -17,12 +17,12 @@ pub const RECORD_HEADERS_MAX: usize = 1024;
 /// Bytes of one line of NDJSON, or of one JSON document of a stream: a record of Kafka's default
 /// size in base64 fits.
 pub const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Records of a stream that are appended at once.
-pub const CHUNK_RECORDS_MAX: usize = 1000;
-/// Bytes of records of a stream that are appended at once, but for a single larger record.
-pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// Chunks of one stream in flight; with as many its body is not read.
-pub const CHUNKS_IN_FLIGHT_MAX: usize = 4;
+/// Records, or record batches, of a stream that are appended at once: a chunk. One is in flight.
+pub const CHUNK_RECORDS_MAX: usize = 4000;
+/// Bytes of records in a chunk, but for a single larger record.
+pub const CHUNK_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of record batches in a chunk, but for a single larger batch.
+pub const CHUNK_BATCHES_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Records of one read.
@@ -46,20 +46,33 @@ pub const REQUESTS_MAX: usize = 1024;
 pub const STREAMS_MAX: usize = 1024;
 /// Connections. One more is closed at once.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Bytes of a request's head, about; and of what a connection reads ahead of its handler.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How long the head of a request may take, and how long a connection may rest between requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(100);
 /// How long a client may read nothing of an answer. Then its connection is cut.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// A client that sent nothing for so long is asked whether it is there (TCP keepalive), …
+pub const PEER_PROBE_AFTER: Duration = Duration::from_secs(15);
+/// … as often, …
+pub const PEER_PROBE_EVERY: Duration = Duration::from_secs(5);
+/// … and cut when its system has acknowledged nothing for so long, probes or bytes sent.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Bytes that all requests and streams hold together: bodies, lines, records on their way into an
 /// append, answers of reads. Beyond it requests are refused with 429, streams wait.
 pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long an append waits for room behind the front, and a stream for memory. Then 429.
 pub const ADMIT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often a change of settings is worked out anew when others were faster. Then 429.
+pub const CONFIG_CHANGE_TRIES_MAX: u32 = 5;
 /// Offsets of a group in one request.
 pub const GROUP_OFFSETS_MAX: usize = 10_000;
 
 const _: () = assert!(BODY_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX <= LINE_BYTES_MAX && LINE_BYTES_MAX <= BODY_BYTES_MAX);
+const _: () = assert!(CHUNK_BATCHES_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX <= READ_BYTES_MAX);
 const _: () = assert!(HEARTBEAT.as_secs() < WRITE_STALL_MAX.as_secs());
+const _: () =
+    assert!(PEER_PROBE_AFTER.as_secs() + PEER_PROBE_EVERY.as_secs() < PEER_SILENCE_MAX.as_secs());
 const _: () = assert!(WAIT_MAX.as_secs() < HEAD_TIME_MAX.as_secs());

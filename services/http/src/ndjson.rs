@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::append::Target;
 use crate::body::{Object, bad};
 use crate::front::Front;
-use crate::intake::{Format, PendingReport, Report};
+use crate::intake::{Format, PendingReport, Report, rest};
 use crate::limits::{CHUNK_BYTES_MAX, LINE_BYTES_MAX};
 use crate::parts::{AppendRecords, NewRecord, RecordPlace};
 use crate::problem::{Document, Problem, ProblemKind};
@@ -176,6 +176,10 @@ impl Format for Lines {
 
     fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    fn rest(&mut self) {
+        rest(&mut self.buffer);
     }
 
     fn cut(&mut self, is_end: bool) -> Result<Option<NewRecord>, Problem> {

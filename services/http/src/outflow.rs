@@ -13,9 +13,9 @@ use esker_types::{MonotonicTime, Offset, TopicPartition};
 use futures::stream::{Stream, unfold};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::front::Front;
+use crate::front::{Front, RequestPlace};
 use crate::limits::{HEARTBEAT, PAGE_BYTES_MAX, PIECE_BYTES_MAX, STREAM_AGE_MAX};
-use crate::parts::{ReadFrom, ReadQuery, ReadRecord, RecordIterator};
+use crate::parts::{ReadEnd, ReadFrom, ReadQuery, ReadRecord, RecordIterator};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::RecordRow;
 use crate::value::Encoding;
@@ -53,12 +53,13 @@ pub(crate) struct Outflow {
 impl Outflow {
     pub(crate) async fn begin(
         front: &Arc<Front>,
+        request: &RequestPlace,
         at: TopicPartition,
         from: ReadFrom,
         shape: Shape,
         encoding: Encoding,
     ) -> Result<Self, Problem> {
-        let place = front.places.stream()?;
+        let place = front.places.stream(request)?;
         let next = front.parts.reader.locate(at, from).await?;
         Ok(Self {
             front: Arc::clone(front),
@@ -173,6 +174,8 @@ impl Outflow {
             from: ReadFrom::Offset(self.next),
             records_max: None,
             bytes_max: PAGE_BYTES_MAX,
+            // Where it ends was asked for when it began, if it ends at all.
+            end: ReadEnd::Heard,
             // This process may learn of the end a moment after the sequencer has told it.
             wait: match may_wait {
                 true => HEARTBEAT,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker_metadata_api::{Admin, Topic};
+use esker_metadata_api::{Admin, Topic, TopicAdmin};
 use esker_types::{Offset, PartitionIndex, Timestamp, TopicPartition};
 use futures::future::BoxFuture;
 
@@ -137,6 +137,15 @@ pub enum ReadFrom {
     Tail(u64),
 }
 
+/// Which end of the log a read goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// Covers every append that was answered before the question: may cost a look at the store.
+    Current,
+    /// As this process has heard: told soonest, the newest may come a moment later.
+    Heard,
+}
+
 /// A read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadQuery {
@@ -150,6 +159,8 @@ pub struct ReadQuery {
     pub bytes_max: u32,
     /// How long to wait when there is nothing yet.
     pub wait: Duration,
+    /// Which end it goes by.
+    pub end: ReadEnd,
 }
 
 /// What a read found.
@@ -208,8 +219,10 @@ pub trait Health: Debug + Send + Sync + 'static {
 /// Everything the front works with.
 #[derive(Clone, Debug)]
 pub struct HttpParts {
-    /// Topics.
+    /// Topics and groups.
     pub admin: Arc<dyn Admin>,
+    /// Changes of topics.
+    pub topic_admin: Arc<dyn TopicAdmin>,
     /// Appends.
     pub appender: Arc<dyn Appender>,
     /// Reads.

@@ -73,10 +73,10 @@ impl ProblemKind {
     fn title(self) -> &'static str {
         match self {
             Self::BadRequest => "Request cannot be understood",
-            Self::UnknownTopic => "No such topic or partition",
+            Self::UnknownTopic => "Topic or partition does not exist",
             Self::NotFound => "No such path",
             Self::MethodNotAllowed => "Path does not take this method",
-            Self::TopicExists => "Topic exists",
+            Self::TopicExists => "Topic already exists",
             Self::OffsetOutOfRange => "Offset lies outside the log",
             Self::TooLarge => "Too large",
             Self::Refused => "Records are refused",

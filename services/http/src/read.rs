@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use esker_types::{Offset, Timestamp, TopicPartition};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-use crate::append::{BATCHES, NDJSON, partition_of};
+use crate::append::{BATCHES, NDJSON};
 use crate::body::{Parameters, bad};
-use crate::front::Front;
+use crate::front::{Front, RequestPlace, Room};
 use crate::limits::{PIECE_BYTES_MAX, READ_BYTES_MAX, READ_RECORDS_MAX, WAIT_MAX};
 use crate::outflow::{Outflow, Shape};
-use crate::parts::{ReadFrom, ReadOutcome, ReadQuery};
+use crate::parts::{ReadEnd, ReadFrom, ReadOutcome, ReadQuery, ReadRecord};
+use crate::path::PathPartition;
 use crate::problem::Problem;
 use crate::record::{RecordRow, read_bytes};
-use crate::topics::find;
 use crate::value::Encoding;
 
 /// Records of a read that does not say how many.
@@ -39,6 +39,9 @@ pub(crate) struct ReadAnswer {
     /// First offset still there.
     log_start: u64,
 }
+
+/// How the JSON of a [`ReadAnswer`] begins.
+const RECORDS_BEGIN: &[u8] = b"{\"records\":[";
 
 fn begin(parameters: &mut Parameters) -> Result<ReadFrom, Problem> {
     let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
@@ -138,7 +141,8 @@ fn resumed(headers: &HeaderMap) -> Result<Option<ReadFrom>, Problem> {
 )]
 pub(crate) async fn read(
     State(front): State<Arc<Front>>,
-    Path((name, partition)): Path<(String, String)>,
+    Extension(place): Extension<RequestPlace>,
+    path: PathPartition,
     Query(pairs): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -151,9 +155,7 @@ pub(crate) async fn read(
     let Some(shape) = shape else {
         let page = Page::new(&mut parameters, encoding)?;
         parameters.end()?;
-        let topic = find(&front.parts, &name).await?;
-        let at = topic.at(partition_of(&topic, &partition)?);
-        return page.answer(&front, at, from).await;
+        return page.answer(&front, path.at(), from).await;
     };
     let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
     let limit = parameters.number("limit", most)?;
@@ -163,9 +165,7 @@ pub(crate) async fn read(
         Shape::Events => resumed.unwrap_or(from),
         Shape::Ndjson | Shape::Batches => from,
     };
-    let topic = find(&front.parts, &name).await?;
-    let at = topic.at(partition_of(&topic, &partition)?);
-    let outflow = Outflow::begin(&front, at, from, shape, encoding).await?;
+    let outflow = Outflow::begin(&front, &place, path.at(), from, shape, encoding).await?;
     let outflow = outflow.limited(limit, follow).await?;
     let kind = match shape {
         Shape::Ndjson => NDJSON,
@@ -208,7 +208,7 @@ impl Page {
 
     async fn answer(
         self,
-        front: &Front,
+        front: &Arc<Front>,
         topic_partition: TopicPartition,
         from: ReadFrom,
     ) -> Result<Response, Problem> {
@@ -218,30 +218,34 @@ impl Page {
             records_max: Some(self.records_max),
             bytes_max: self.bytes_max,
             wait: self.wait,
+            end: match self.wait.is_zero() {
+                true => ReadEnd::Current,
+                false => ReadEnd::Heard,
+            },
         };
         let outcome = front.parts.reader.read(query).await?;
-        let stored: usize = outcome.batches.iter().map(Bytes::len).sum();
-        let mut room = front.answer_room(stored).await?;
-        let (answer, bytes) = self.rows(front, outcome)?;
-        if let Some(more) = bytes.checked_sub(stored) {
-            room.merge(front.answer_room(more).await?);
-        }
-        let body = serde_json::to_vec(&answer).unwrap_or_default();
-        drop(answer);
-        let head = [(header::CONTENT_TYPE, "application/json")];
-        Ok((head, held_body(Bytes::from(body), room)).into_response())
-    }
-
-    /// The records, and about how many bytes they are.
-    fn rows(&self, front: &Front, outcome: ReadOutcome) -> Result<(ReadAnswer, usize), Problem> {
-        let records_max = usize::try_from(self.records_max).unwrap_or(usize::MAX);
-        let bytes_max = usize::try_from(READ_BYTES_MAX).unwrap_or(usize::MAX);
-        let mut answer = ReadAnswer {
+        let mut body = PageBody::new(front, &outcome).await?;
+        let next_offset = self.write_rows(front, &outcome, &mut body).await?;
+        let without_rows = ReadAnswer {
             records: Vec::new(),
-            next_offset: outcome.next_offset.get(),
+            next_offset: next_offset.get(),
             high_watermark: outcome.high_watermark.get(),
             log_start: outcome.log_start.get(),
         };
+        drop(outcome);
+        let head = [(header::CONTENT_TYPE, "application/json")];
+        Ok((head, body.finish(&without_rows).await?).into_response())
+    }
+
+    /// Writes the records, and tells where the next read begins.
+    async fn write_rows(
+        &self,
+        front: &Front,
+        outcome: &ReadOutcome,
+        body: &mut PageBody,
+    ) -> Result<Offset, Problem> {
+        let records_max = usize::try_from(self.records_max).unwrap_or(usize::MAX);
+        let bytes_max = usize::try_from(READ_BYTES_MAX).unwrap_or(usize::MAX);
         let mut bytes = 0;
         for batch in &outcome.batches {
             for record in front.parts.reader.records(batch)? {
@@ -249,22 +253,90 @@ impl Page {
                 if record.offset < outcome.begin {
                     continue;
                 }
-                bytes += read_bytes(&record);
-                let is_full = answer.records.len() >= records_max
-                    || (bytes > bytes_max && !answer.records.is_empty());
-                if is_full {
-                    answer.next_offset = record.offset.get();
-                    return Ok((answer, bytes));
+                let record_bytes = read_bytes(&record);
+                bytes += record_bytes;
+                if body.rows >= records_max || (bytes > bytes_max && body.rows > 0) {
+                    return Ok(record.offset);
                 }
-                answer.records.push(RecordRow::of(&record, self.encoding));
+                body.write(&record, self.encoding, record_bytes).await?;
             }
         }
-        Ok((answer, bytes))
+        Ok(outcome.next_offset)
+    }
+}
+
+/// The JSON of a page while it is written. Memory is paid for before it is taken: what a batch
+/// holds is known only as it is decoded.
+struct PageBody {
+    text: Vec<u8>,
+    rows: usize,
+    /// Bytes of the batches that it is made of.
+    stored: usize,
+    room: Room,
+}
+
+impl PageBody {
+    async fn new(front: &Arc<Front>, outcome: &ReadOutcome) -> Result<Self, Problem> {
+        let stored = outcome.batches.iter().map(Bytes::len).sum();
+        let mut room = Room::new(front)?;
+        room.cover(stored).await?;
+        Ok(Self {
+            text: Vec::new(),
+            rows: 0,
+            stored,
+            room,
+        })
+    }
+
+    /// Makes room for so many bytes more.
+    async fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let wanted = self.text.len().saturating_add(bytes);
+        let held = self.text.capacity();
+        if wanted > held {
+            let capacity = wanted.max(held.saturating_mul(2));
+            self.room
+                .cover(self.stored.saturating_add(capacity))
+                .await?;
+            self.text.reserve_exact(capacity - self.text.len());
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &mut self,
+        record: &ReadRecord,
+        encoding: Encoding,
+        bytes: usize,
+    ) -> Result<(), Problem> {
+        self.grow(bytes).await?;
+        let begin = if self.rows == 0 { RECORDS_BEGIN } else { b"," };
+        self.text.extend_from_slice(begin);
+        self.rows += 1;
+        // Into memory, of plain types: it cannot fail.
+        let _ = serde_json::to_writer(&mut self.text, &RecordRow::of(record, encoding));
+        // Escapes may have made more of it than was foreseen.
+        let held = self.stored.saturating_add(self.text.capacity());
+        self.room.cover(held).await
+    }
+
+    /// The whole body: the rows inside the answer without them. The batches are let go of.
+    async fn finish(mut self, without_rows: &ReadAnswer) -> Result<Body, Problem> {
+        let frame = serde_json::to_vec(without_rows).unwrap_or_default();
+        let begin = if self.rows == 0 {
+            0
+        } else {
+            RECORDS_BEGIN.len()
+        };
+        self.grow(frame.len()).await?;
+        self.text
+            .extend_from_slice(frame.get(begin..).unwrap_or_default());
+        self.room.cover(self.text.capacity()).await?;
+        Ok(held_body(Bytes::from(self.text), self.room))
     }
 }
 
 /// A body in pieces; its memory counts until the last of them is taken by the connection.
-fn held_body(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
+fn held_body(bytes: Bytes, room: Room) -> Body {
     let pieces = stream::unfold((bytes, room), async |(mut left, room)| {
         if left.is_empty() {
             return None;

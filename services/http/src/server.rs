@@ -72,7 +72,7 @@ pub(crate) fn router(front: Arc<Front>) -> Router {
     let native = OpenApiRouter::new()
         .routes(routes!(topics::list, topics::create))
         .routes(routes!(topics::describe, topics::delete))
-        .routes(routes!(configs::list))
+        .routes(routes!(configs::list, configs::change, configs::replace))
         .routes(routes!(append::append))
         .routes(routes!(append::append_one, read::read))
         .routes(routes!(groups::list))
@@ -117,12 +117,16 @@ fn confluent() -> OpenApiRouter<Arc<Front>> {
 }
 
 /// Health is answered always; the rest only while there is a place.
-async fn one_place(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+async fn one_place(State(front): State<Arc<Front>>, mut request: Request, next: Next) -> Response {
     let is_v3 = is_confluent(request.uri().path());
-    match front.places.request() {
-        Ok(_place) => next.run(request).await,
-        Err(problem) => told(problem, is_v3),
-    }
+    let place = match front.places.request() {
+        Ok(place) => place,
+        Err(problem) => return told(problem, is_v3),
+    };
+    request.extensions_mut().insert(place.clone());
+    let response = next.run(request).await;
+    drop(place);
+    response
 }
 
 fn is_confluent(path: &str) -> bool {

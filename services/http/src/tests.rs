@@ -1,7 +1,10 @@
 //! Claims about the HTTP front, asked through its router with a small log behind it.
 
+mod chunks;
+mod configs;
 mod groups;
 mod limits;
+mod places;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -14,15 +17,19 @@ use axum::http::{self, HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use esker_env::{Env, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{
-    Admin, CommittedOffset, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError,
-    DescribedGroup, GroupError, GroupOverview, GroupReply, GroupRequest, GroupState, MetadataError,
-    Topic, TopicName, TopicRef, TopicTable,
+    Admin, AlterTopic, AlterTopicError, CommittedOffset, CreateTopic, CreateTopicError,
+    CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, DescribedGroup, GroupError,
+    GroupOverview, GroupReply, GroupRequest, GroupState, Leadership, MetadataError, Topic,
+    TopicAdmin, TopicChange, TopicName, TopicRef, TopicTable,
 };
-use esker_types::{ClusterId, Offset, ProducerId, Timestamp, TopicId, TopicPartition};
+use esker_types::{
+    ClusterId, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicPartition,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::front::{Front, Places};
@@ -46,7 +53,16 @@ pub(crate) struct Log {
     appends: Mutex<Vec<AppendRecords>>,
     batches: Mutex<Vec<Bytes>>,
     refusal: Mutex<Option<Problem>>,
+    /// A partition whose share of an append is refused.
+    refused_partition: Mutex<Option<PartitionIndex>>,
     is_stuck: Mutex<bool>,
+    /// Lets go of one append that is stuck.
+    unstuck: Arc<Notify>,
+    /// Changes of a topic that come too late.
+    too_late: Mutex<u32>,
+    alterations: Mutex<Vec<AlterTopic>>,
+    /// Batches decoded.
+    decoded: Mutex<usize>,
     /// The offset of a record that cannot be read.
     damaged: Mutex<Option<u64>>,
     /// Records at the end that this process has not heard of.
@@ -66,7 +82,12 @@ impl Log {
             appends: Mutex::default(),
             batches: Mutex::default(),
             refusal: Mutex::default(),
+            refused_partition: Mutex::default(),
             is_stuck: Mutex::default(),
+            unstuck: Arc::default(),
+            too_late: Mutex::default(),
+            alterations: Mutex::default(),
+            decoded: Mutex::default(),
             damaged: Mutex::default(),
             unheard: Mutex::default(),
             groups: Mutex::default(),
@@ -142,7 +163,7 @@ impl Admin for Log {
                 };
                 let at = TopicPartition {
                     topic: TopicId::from_bytes([9; 16]),
-                    partition: esker_types::PartitionIndex::default(),
+                    partition: PartitionIndex::default(),
                 };
                 GroupReply::Offsets(Ok(vec![(at, committed)]))
             }
@@ -167,10 +188,56 @@ impl Admin for Log {
     }
 }
 
+impl TopicAdmin for Log {
+    fn alter_topic(
+        &self,
+        request: AlterTopic,
+    ) -> BoxFuture<'_, Result<Arc<Topic>, AlterTopicError>> {
+        let mut topics = self.topics.lock().unwrap();
+        let mut too_late = self.too_late.lock().unwrap();
+        let found = topics.with_id(request.topic).map(|topic| (**topic).clone());
+        let outcome = match (found, &request.change) {
+            (None, _) => Err(AlterTopicError::Unknown),
+            (Some(_), _) if *too_late > 0 => {
+                *too_late -= 1;
+                Err(AlterTopicError::Changed)
+            }
+            (Some(topic), TopicChange::Configs { expected, configs }) => {
+                assert_eq!(topic.configs, *expected);
+                let configs = configs.clone();
+                let topic = Topic { configs, ..topic };
+                if !request.validate_only {
+                    topics.insert(topic.clone());
+                }
+                Ok(Arc::new(topic))
+            }
+            (Some(_), TopicChange::PartitionCount(_)) => panic!("the front does not ask for it"),
+        };
+        self.alterations.lock().unwrap().push(request);
+        async move { outcome }.boxed()
+    }
+
+    fn delete_records(
+        &self,
+        _: TopicPartition,
+        _: DeleteBefore,
+    ) -> BoxFuture<'_, Result<Offset, DeleteRecordsError>> {
+        panic!("the front does not ask for it")
+    }
+
+    fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
+        panic!("the front does not ask for it")
+    }
+
+    fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
+        panic!("the front does not ask for it")
+    }
+}
+
 impl Appender for Log {
     fn append(&self, request: AppendRecords) -> BoxFuture<'_, Result<PendingAppend, Problem>> {
         let mut log = self.records.lock().unwrap();
-        let partition = esker_types::PartitionIndex::default();
+        let partition = PartitionIndex::default();
         let first = u64::try_from(log.len()).unwrap();
         let offsets = (first..).map(|offset| Offset::new(offset).unwrap());
         let places = request.records.iter().zip(offsets).map(|(record, offset)| {
@@ -185,14 +252,24 @@ impl Appender for Log {
         self.appends.lock().unwrap().push(request);
         let refusal = self.refusal.lock().unwrap().clone();
         let is_stuck = *self.is_stuck.lock().unwrap();
+        let unstuck = Arc::clone(&self.unstuck);
+        let refused_partition = *self.refused_partition.lock().unwrap();
         let outcome = async move {
             if is_stuck {
-                std::future::pending::<()>().await;
+                unstuck.notified().await;
             }
-            match refusal {
-                Some(problem) => places.iter().map(|_| Err(problem.clone())).collect(),
-                None => places,
-            }
+            let told = |place: Result<RecordPlace, Problem>| {
+                let place = place?;
+                match &refusal {
+                    Some(problem) => Err(problem.clone()),
+                    None if Some(place.partition) == refused_partition => Err(Problem::new(
+                        ProblemKind::Refused,
+                        "this partition takes nothing",
+                    )),
+                    None => Ok(place),
+                }
+            };
+            places.into_iter().map(told).collect()
         };
         async move { Ok(outcome.boxed()) }.boxed()
     }
@@ -203,12 +280,14 @@ impl Appender for Log {
         batch: Bytes,
     ) -> BoxFuture<'_, Result<PendingBatch, Problem>> {
         self.batches.lock().unwrap().push(batch);
+        let refusal = self.refusal.lock().unwrap().clone();
         let place = RecordPlace {
             partition: topic_partition.partition,
             offset: Offset::ZERO,
             timestamp: Timestamp::from_millis(7),
         };
-        async move { Ok(async move { Ok(place) }.boxed()) }.boxed()
+        let outcome = async move { refusal.map_or(Ok(place), Err) };
+        async move { Ok(outcome.boxed()) }.boxed()
     }
 
     /// A batch of this log: 8 bytes, then its length, then its records' number.
@@ -256,6 +335,7 @@ impl LogReader for Log {
     }
 
     fn records(&self, batch: &Bytes) -> Result<RecordIterator, Problem> {
+        *self.decoded.lock().unwrap() += 1;
         let index = u64::from_be_bytes(batch[..].try_into().unwrap());
         if *self.damaged.lock().unwrap() == Some(index) {
             let damaged = Problem::new(ProblemKind::Unavailable, "damaged");
@@ -369,6 +449,7 @@ impl World {
     fn parts(&self) -> HttpParts {
         HttpParts {
             admin: self.log.clone(),
+            topic_admin: self.log.clone(),
             appender: self.log.clone(),
             reader: self.log.clone(),
             health: self.log.clone(),

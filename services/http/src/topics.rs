@@ -10,7 +10,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use esker_metadata_api::configs::{check_together, topic_config};
 use esker_metadata_api::{
     CreateTopic, CreateTopicError, DeleteTopicError, MetadataError, Topic, TopicName, TopicRef,
 };
@@ -19,9 +18,11 @@ use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::body::{WholeBody, parse_json};
+use crate::body::{WholeBody, bad, parse_json};
+use crate::configs::{Configs, changed};
 use crate::front::Front;
 use crate::parts::HttpParts;
+use crate::path::PathTopic;
 use crate::problem::{Problem, ProblemKind};
 
 type Answer<T> = Result<T, Problem>;
@@ -44,7 +45,7 @@ pub(crate) struct NewTopic {
     configs: BTreeMap<String, String>,
 }
 
-fn one() -> u32 {
+pub(crate) fn one() -> u32 {
     1
 }
 
@@ -103,36 +104,80 @@ pub(crate) fn unavailable(error: MetadataError) -> Problem {
     }
 }
 
+pub(crate) fn no_topic(name: &str) -> Problem {
+    let detail = format!("topic {name:?} does not exist");
+    Problem::new(ProblemKind::UnknownTopic, detail)
+}
+
 /// The topic called `name`; that there is none is told only by who is current (R1).
 pub(crate) async fn find(parts: &HttpParts, name: &str) -> Answer<Arc<Topic>> {
     if let Some(topic) = parts.admin.topics().named(name) {
         return Ok(Arc::clone(topic));
     }
+    find_current(parts, name).await
+}
+
+/// The topic called `name`, as it is now.
+pub(crate) async fn find_current(parts: &HttpParts, name: &str) -> Answer<Arc<Topic>> {
     let current = parts.admin.topics_current().await.map_err(unavailable)?;
-    current.named(name).cloned().ok_or_else(|| {
-        let detail = format!("there is no topic {name:?}");
-        Problem::new(ProblemKind::UnknownTopic, detail)
-    })
+    current.named(name).cloned().ok_or_else(|| no_topic(name))
 }
 
 pub(crate) fn valid_name(name: &str) -> Answer<TopicName> {
-    TopicName::new(name)
-        .map_err(|error| Problem::new(ProblemKind::BadRequest, format!("{error}: {name:?}")))
+    TopicName::new(name).map_err(|error| bad(format!("{error}: {name:?}")))
 }
 
-pub(crate) fn valid_configs(given: BTreeMap<String, String>) -> Answer<BTreeMap<String, String>> {
-    let bad = |detail: String| Problem::new(ProblemKind::BadRequest, detail);
-    let mut configs = BTreeMap::new();
-    for (name, value) in given {
-        let definition = topic_config(&name);
-        let definition =
-            definition.ok_or_else(|| bad(format!("topics have no setting {name:?}")))?;
-        let value = definition.normalise(&value);
-        let value = value.map_err(|error| bad(format!("{name}: {error}")))?;
-        configs.insert(name, value);
+/// As many as `given`, which the client calls `field`.
+pub(crate) fn valid_count(field: &str, given: u32) -> Answer<NonZeroU32> {
+    let count = NonZeroU32::new(given).filter(|count| count.get() <= PARTITIONS_PER_TOPIC_MAX);
+    count.ok_or_else(|| bad(format!("{field} must be 1 to {PARTITIONS_PER_TOPIC_MAX}")))
+}
+
+/// Settings of a new topic.
+pub(crate) fn valid_configs(given: Configs) -> Answer<Configs> {
+    let given = given.into_iter();
+    changed(
+        Configs::new(),
+        given.map(|(name, value)| (name, Some(value))),
+    )
+}
+
+/// Makes a topic, or checks that it could be made.
+pub(crate) async fn make(parts: &HttpParts, wanted: CreateTopic) -> Answer<Arc<Topic>> {
+    let name = wanted.name.clone();
+    let created = parts.admin.create_topic(wanted).await;
+    let created = created.map_err(|error| create_problem(&name, error))?;
+    Ok(created.topic)
+}
+
+fn create_problem(name: &TopicName, error: CreateTopicError) -> Problem {
+    match error {
+        CreateTopicError::Exists => Problem::new(
+            ProblemKind::TopicExists,
+            format!("topic \"{name}\" already exists"),
+        ),
+        CreateTopicError::Collides { with } => Problem::new(
+            ProblemKind::TopicExists,
+            format!(
+                "topic \"{name}\" collides with existing topic \"{with}\": names that differ \
+                     only in '.' and '_' cannot be told apart in metrics"
+            ),
+        ),
+        CreateTopicError::TooManyPartitions | CreateTopicError::TooManyTopics => {
+            Problem::new(ProblemKind::Refused, error.to_string())
+        }
+        CreateTopicError::Metadata(error) => unavailable(error),
     }
-    check_together(&configs).map_err(|error| bad(error.to_string()))?;
-    Ok(configs)
+}
+
+/// Deletes the topic called `name`.
+pub(crate) async fn remove(parts: &HttpParts, name: &str) -> Answer<()> {
+    let topic = TopicRef::Name(valid_name(name)?);
+    match parts.admin.delete_topic(topic).await {
+        Ok(_) => Ok(()),
+        Err(DeleteTopicError::Unknown) => Err(no_topic(name)),
+        Err(DeleteTopicError::Metadata(error)) => Err(unavailable(error)),
+    }
 }
 
 /// Creates a topic.
@@ -145,41 +190,20 @@ pub(crate) fn valid_configs(given: BTreeMap<String, String>) -> Answer<BTreeMap<
 )]
 pub(crate) async fn create(State(front): State<Arc<Front>>, body: WholeBody) -> Answer<Response> {
     let wanted: NewTopic = parse_json(&body.bytes)?;
-    let partitions = NonZeroU32::new(wanted.partitions);
-    let partitions = partitions.filter(|count| count.get() <= PARTITIONS_PER_TOPIC_MAX);
-    let partition_count = partitions.ok_or_else(|| {
-        let detail = format!("partitions must be 1 to {PARTITIONS_PER_TOPIC_MAX}");
-        Problem::new(ProblemKind::BadRequest, detail)
-    })?;
     let request = CreateTopic {
         name: valid_name(&wanted.name)?,
-        partition_count,
+        partition_count: valid_count("partitions", wanted.partitions)?,
         replication_factor: 1,
         configs: valid_configs(wanted.configs)?,
         validate_only: false,
     };
-    let created = front.parts.admin.create_topic(request).await;
-    let topic = created.map_err(create_problem)?.topic;
+    let topic = make(&front.parts, request).await?;
     let mut response = (StatusCode::CREATED, Json(TopicRow::of(&topic))).into_response();
     let location = HeaderValue::from_str(&format!("/api/v1/topics/{}", topic.name));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
-}
-
-pub(crate) fn create_problem(error: CreateTopicError) -> Problem {
-    match error {
-        CreateTopicError::Exists => Problem::new(ProblemKind::TopicExists, "the name is taken"),
-        CreateTopicError::Collides { with } => Problem::new(
-            ProblemKind::TopicExists,
-            format!("the name differs from {with} only in '.' and '_'"),
-        ),
-        CreateTopicError::TooManyPartitions | CreateTopicError::TooManyTopics => {
-            Problem::new(ProblemKind::Refused, error.to_string())
-        }
-        CreateTopicError::Metadata(error) => unavailable(error),
-    }
 }
 
 /// Lists topics.
@@ -210,9 +234,8 @@ pub(crate) async fn list(State(front): State<Arc<Front>>) -> Answer<Response> {
 )]
 pub(crate) async fn describe(
     State(front): State<Arc<Front>>,
-    Path(name): Path<String>,
+    PathTopic(topic): PathTopic,
 ) -> Answer<Response> {
-    let topic = find(&front.parts, &name).await?;
     let mut partition_offsets = Vec::new();
     for partition in (0..topic.partition_count.get()).filter_map(PartitionIndex::new) {
         let (log_start, high_watermark) = front.parts.reader.bounds(topic.at(partition)).await?;
@@ -242,13 +265,6 @@ pub(crate) async fn delete(
     State(front): State<Arc<Front>>,
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
-    let topic = TopicRef::Name(valid_name(&name)?);
-    match front.parts.admin.delete_topic(topic).await {
-        Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(DeleteTopicError::Unknown) => Err(Problem::new(
-            ProblemKind::UnknownTopic,
-            format!("there is no topic {name:?}"),
-        )),
-        Err(DeleteTopicError::Metadata(error)) => Err(unavailable(error)),
-    }
+    remove(&front.parts, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -4,6 +4,7 @@
 //! Used by every crate, uses none. Newtypes with checked arithmetic, so that two numbers with
 //! different meaning cannot change places. No I/O, no clock.
 
+mod date;
 mod epoch;
 mod header;
 mod id;
@@ -13,6 +14,7 @@ mod range;
 mod reader;
 mod time;
 
+pub use date::Date;
 pub use epoch::{LeaderEpoch, ProducerEpoch, SequencerEpoch};
 pub use header::{HeaderError, OBJECT_HEADER_BYTES, ObjectHeader, ObjectKind};
 pub use id::{

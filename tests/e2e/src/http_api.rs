@@ -126,6 +126,14 @@ impl HttpApi {
         Self::answer(self.client.post(self.url(path)).json(body)).await
     }
 
+    /// PATCH of JSON.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        Self::answer(self.client.patch(self.url(path)).json(body)).await
+    }
+
     /// POST of any bytes.
     ///
     /// # Errors

@@ -9,8 +9,7 @@ use esker_kafka::messages::describe_configs_response::DescribeConfigsResourceRes
 use serde::Serialize;
 
 use super::exit::Failure;
-use super::show::{Row, tell};
-use super::table::Align;
+use super::show::{Column, Row, left, tell};
 use super::topic::pair;
 use super::{Common, Session};
 
@@ -130,16 +129,13 @@ pub(crate) struct ConfigLine {
 }
 
 impl Row for ConfigLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("CONFIG", Align::Left),
-        ("VALUE", Align::Left),
-        ("SOURCE", Align::Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("CONFIG", |line| line.name.clone()),
+        left("VALUE", |line| {
+            line.value.clone().unwrap_or_else(|| "-".to_owned())
+        }),
+        left("SOURCE", |line| line.source.to_owned()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        let value = self.value.clone().unwrap_or_else(|| "-".to_owned());
-        vec![self.name.clone(), value, self.source.to_owned()]
-    }
 }
 
 #[derive(Debug, Serialize)]

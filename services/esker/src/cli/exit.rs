@@ -265,6 +265,21 @@ fn describe(failure: &Failure, paint: Paint) -> String {
     }
 }
 
+/// An error and everything behind it; causes that were told already are left out.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// Says a line to the person at the terminal. A closed stderr is nobody's concern.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::exit::{Cause, Exit, Failure};
 use super::paint::Paint;
-use super::show::{Row, Show, table_of, tell};
-use super::table::{Align, number_or_dash};
+use super::show::{Column, Row, Show, left, right, table_of, tell};
+use super::table::number_or_dash;
 use super::{Common, Session, partition_indexes};
 pub(crate) use lag::PartitionLag;
 use lag::assigned_partitions;
@@ -77,59 +77,33 @@ struct Deleted<'a> {
 pub(crate) type Committed = BTreeMap<(String, i32), i64>;
 
 impl Row for GroupLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("GROUP", Align::Left),
-        ("STATE", Align::Left),
-        ("TYPE", Align::Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("GROUP", |line| line.group.clone()),
+        left("STATE", |line| line.state.clone()),
+        left("TYPE", |line| line.protocol_type.clone()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.group.clone(),
-            self.state.clone(),
-            self.protocol_type.clone(),
-        ]
-    }
 }
 
 impl Row for MemberLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("MEMBER", Align::Left),
-        ("CLIENT", Align::Left),
-        ("HOST", Align::Left),
-        ("PARTITIONS", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("MEMBER", |line| line.member.clone()),
+        left("CLIENT", |line| line.client.clone()),
+        left("HOST", |line| line.host.clone()),
+        right("PARTITIONS", |line| line.partition_count.to_string()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.member.clone(),
-            self.client.clone(),
-            self.host.clone(),
-            self.partition_count.to_string(),
-        ]
-    }
 }
 
 impl Row for PartitionLag {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("TOPIC", Align::Left),
-        ("PARTITION", Align::Right),
-        ("COMMITTED", Align::Right),
-        ("END", Align::Right),
-        ("LAG", Align::Right),
-        ("MEMBER", Align::Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("TOPIC", |line| line.topic.clone()),
+        right("PARTITION", |line| line.partition.to_string()),
+        right("COMMITTED", |line| number_or_dash(line.committed)),
+        right("END", |line| number_or_dash(line.end)),
+        right("LAG", |line| number_or_dash(line.lag)),
+        left("MEMBER", |line| {
+            line.member.clone().unwrap_or_else(|| "-".to_owned())
+        }),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.topic.clone(),
-            self.partition.to_string(),
-            number_or_dash(self.committed),
-            number_or_dash(self.end),
-            number_or_dash(self.lag),
-            self.member.clone().unwrap_or_else(|| "-".to_owned()),
-        ]
-    }
 }
 
 impl Show for GroupPicture {

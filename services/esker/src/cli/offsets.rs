@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::exit::{Cause, Failure, say};
 use super::limits::LOOK_UPS_IN_FLIGHT_MAX;
-use super::show::Row;
+use super::show::{Column, Row, left, right};
 use super::start::{Bounds, Start, Time};
-use super::table::{Align, number_or_dash};
+use super::table::number_or_dash;
 use super::{Common, Session, group, partition_indexes};
 
 /// `esker offsets`.
@@ -141,71 +141,37 @@ struct DeleteLine {
 }
 
 impl Row for TopicOffsets {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("PARTITION", Align::Right),
-        ("EARLIEST", Align::Right),
-        ("LATEST", Align::Right),
-        ("OFFSETS", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        right("PARTITION", |line| line.partition.to_string()),
+        right("EARLIEST", |line| line.earliest.to_string()),
+        right("LATEST", |line| line.latest.to_string()),
+        right("OFFSETS", |line| line.records.to_string()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.partition.to_string(),
-            self.earliest.to_string(),
-            self.latest.to_string(),
-            self.records.to_string(),
-        ]
-    }
 }
 
 impl Row for OffsetAtTime {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("PARTITION", Align::Right),
-        ("OFFSET", Align::Right),
-        ("TIMESTAMP", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        right("PARTITION", |line| line.partition.to_string()),
+        right("OFFSET", |line| number_or_dash(line.offset)),
+        right("TIMESTAMP", |line| number_or_dash(line.timestamp)),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.partition.to_string(),
-            number_or_dash(self.offset),
-            number_or_dash(self.timestamp),
-        ]
-    }
 }
 
 impl Row for ResetLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("TOPIC", Align::Left),
-        ("PARTITION", Align::Right),
-        ("BEFORE", Align::Right),
-        ("OFFSET", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("TOPIC", |line| line.topic.clone()),
+        right("PARTITION", |line| line.partition.to_string()),
+        right("BEFORE", |line| number_or_dash(line.offset_before)),
+        right("OFFSET", |line| line.offset.to_string()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.topic.clone(),
-            self.partition.to_string(),
-            number_or_dash(self.offset_before),
-            self.offset.to_string(),
-        ]
-    }
 }
 
 impl Row for DeleteLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("TOPIC", Align::Left),
-        ("PARTITION", Align::Right),
-        ("BEFORE", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("TOPIC", |line| line.topic.clone()),
+        right("PARTITION", |line| line.partition.to_string()),
+        right("BEFORE", |line| line.offset_before.to_string()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.topic.clone(),
-            self.partition.to_string(),
-            self.offset_before.to_string(),
-        ]
-    }
 }
 
 impl To {

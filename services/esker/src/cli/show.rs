@@ -13,20 +13,45 @@ pub(crate) trait Show: Serialize {
     fn text(&self, paint: Paint) -> String;
 }
 
-/// A line of a list: a JSON object, or a row of a table.
-pub(crate) trait Row: Serialize {
-    /// Headings of the table.
-    const COLUMNS: &'static [(&'static str, Align)];
+/// A column of a table: its heading, and what a row shows there.
+pub(crate) struct Column<R> {
+    name: &'static str,
+    align: Align,
+    cell: fn(&R) -> String,
+}
 
-    /// One cell for each column.
-    fn cells(&self) -> Vec<String>;
+/// A column of words.
+pub(crate) const fn left<R>(name: &'static str, cell: fn(&R) -> String) -> Column<R> {
+    Column {
+        name,
+        align: Align::Left,
+        cell,
+    }
+}
+
+/// A column of numbers.
+pub(crate) const fn right<R>(name: &'static str, cell: fn(&R) -> String) -> Column<R> {
+    Column {
+        name,
+        align: Align::Right,
+        cell,
+    }
+}
+
+/// A line of a list: a JSON object, or a row of a table.
+pub(crate) trait Row: Serialize + Sized + 'static {
+    /// Columns of the table.
+    const COLUMNS: &'static [Column<Self>];
 }
 
 /// The table of some rows.
 pub(crate) fn table_of<R: Row>(rows: &[R], paint: Paint) -> String {
-    let mut table = Table::new(R::COLUMNS);
+    let columns = R::COLUMNS.iter();
+    let headings: Vec<_> = columns.map(|column| (column.name, column.align)).collect();
+    let mut table = Table::new(&headings);
     for row in rows {
-        table.row(row.cells());
+        let columns = R::COLUMNS.iter();
+        table.row(columns.map(|column| (column.cell)(row)).collect());
     }
     table.render(paint)
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::Session;
 use super::exit::Failure;
 use esker_kafka::client::OffsetQuery;
+use esker_types::Date;
 
 /// Where to begin in each partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,24 +125,14 @@ fn millis_of_date(text: &str) -> Option<i64> {
     };
     let mut parts = date.splitn(3, '-');
     let year = digits(parts.next()?, 4)?;
-    let month = digits(parts.next()?, 2).filter(|month| (1..=12).contains(month))?;
-    let day = digits(parts.next()?, 2)?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let month_days = match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if !(1..=month_days).contains(&day) {
-        return None;
-    }
+    let month = digits(parts.next()?, 2)?;
+    let date = Date::new(year, month, digits(parts.next()?, 2)?)?;
     let (clock, zone_minutes) = split_zone(time)?;
     let mut parts = clock.splitn(3, ':');
     let hour = digits(parts.next()?, 2).filter(|hour| *hour < 24)?;
     let minute = digits(parts.next()?, 2).filter(|minute| *minute < 60)?;
     let second = digits(parts.next().unwrap_or("00"), 2).filter(|second| *second < 60)?;
-    let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute - zone_minutes;
+    let minutes = (date.days() * 24 + hour) * 60 + minute - zone_minutes;
     Some((minutes * 60 + second) * 1000).filter(|millis| *millis >= 0)
 }
 
@@ -164,17 +155,6 @@ fn split_zone(time: &str) -> Option<(&str, i64)> {
 fn digits(text: &str, count: usize) -> Option<i64> {
     let right = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     if right { text.parse().ok() } else { None }
-}
-
-/// Days in the Gregorian calendar; years are counted from March, so that leap days come last.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = match month {
-        1 | 2 => (year - 1, month + 9),
-        _ => (year, month - 3),
-    };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days_before_1970 = 719_468;
-    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - days_before_1970
 }
 
 #[cfg(test)]

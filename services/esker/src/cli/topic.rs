@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::configs::{self, ConfigLine};
 use super::exit::{Cause, Failure, say};
 use super::paint::Paint;
-use super::show::{Row, Show, table_of, tell};
-use super::table::{Align, number_or_dash};
+use super::show::{Column, Row, Show, left, right, table_of, tell};
+use super::table::number_or_dash;
 use super::{Common, Session, partition_indexes};
 
 /// `esker topic`.
@@ -99,39 +99,23 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), &'static str> {
 }
 
 impl Row for TopicLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("NAME", Align::Left),
-        ("PARTITIONS", Align::Right),
-        ("TOPIC ID", Align::Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("NAME", |line| line.name.clone()),
+        right("PARTITIONS", |line| line.partitions.to_string()),
+        left("TOPIC ID", |line| line.topic_id.clone()),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.name.clone(),
-            self.partitions.to_string(),
-            self.topic_id.clone(),
-        ]
-    }
 }
 
 impl Row for PartitionLine {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("PARTITION", Align::Right),
-        ("LEADER", Align::Right),
-        ("START", Align::Right),
-        ("END", Align::Right),
-        ("OFFSETS", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        right("PARTITION", |line| line.partition.to_string()),
+        right("LEADER", |line| number_or_dash(line.leader.map(i64::from))),
+        right("START", |line| line.start_offset.to_string()),
+        right("END", |line| line.end_offset.to_string()),
+        right("OFFSETS", |line| {
+            (line.end_offset.saturating_sub(line.start_offset)).to_string()
+        }),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.partition.to_string(),
-            number_or_dash(self.leader.map(i64::from)),
-            self.start_offset.to_string(),
-            self.end_offset.to_string(),
-            (self.end_offset.saturating_sub(self.start_offset)).to_string(),
-        ]
-    }
 }
 
 impl Show for TopicPicture {

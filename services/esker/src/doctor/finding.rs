@@ -1,13 +1,11 @@
 //! What a check found, and how long the store took.
 
-use std::error::Error;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::cli::paint::Paint;
-use crate::cli::show::Row;
-use crate::cli::table::Align;
+use crate::cli::show::{Column, Row, left, right};
 
 /// How it looks, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -140,41 +138,17 @@ impl Timing {
 }
 
 impl Row for Timing {
-    const COLUMNS: &'static [(&'static str, Align)] = &[
-        ("STORE OPERATION", Align::Left),
-        ("COUNT", Align::Right),
-        ("MEDIAN ms", Align::Right),
-        ("MAX ms", Align::Right),
+    const COLUMNS: &'static [Column<Self>] = &[
+        left("STORE OPERATION", |line| line.operation.to_owned()),
+        right("COUNT", |line| line.count.to_string()),
+        right("MEDIAN ms", |line| format!("{:.2}", line.median_ms)),
+        right("MAX ms", |line| format!("{:.2}", line.max_ms)),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.operation.to_owned(),
-            self.count.to_string(),
-            format!("{:.2}", self.median_ms),
-            format!("{:.2}", self.max_ms),
-        ]
-    }
 }
 
 /// Stores answer with XML of several lines.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An error and everything behind it; causes that were told already are left out.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let told = cause.to_string();
-        if !text.contains(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::Patient;
-use super::finding::{Examined, Finding, with_causes};
+use super::finding::{Examined, Finding};
+use crate::cli::exit::with_causes;
 use crate::config::ServeConfig;
 
 /// No answer takes longer.

@@ -12,8 +12,9 @@ use esker_object::{
 };
 use esker_types::ByteRange;
 
-use super::finding::{Examined, Finding, Timing, with_causes};
+use super::finding::{Examined, Finding, Timing};
 use super::server::Running;
+use crate::cli::exit::with_causes;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::store::s3_config;
 

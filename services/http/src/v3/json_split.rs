@@ -2,6 +2,8 @@
 
 use bytes::{Buf as _, BytesMut};
 
+use crate::intake::rest;
+
 /// Bytes of which whole documents are cut.
 #[derive(Debug, Default)]
 pub(crate) struct JsonSplitter {
@@ -26,6 +28,11 @@ impl JsonSplitter {
 
     pub(crate) fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Lets go of memory that holds nothing.
+    pub(crate) fn rest(&mut self) {
+        rest(&mut self.buffer);
     }
 
     /// The next object, when all of it is there. Only its braces are matched.

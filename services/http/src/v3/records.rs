@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::Extension;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
@@ -22,16 +23,15 @@ use utoipa::ToSchema;
 
 use super::error::V3Error;
 use super::json_split::{JsonSplitter, compact};
-use super::resources::{cluster_id, no_cluster};
+use super::resources::V3Topic;
 use super::time;
 use crate::body::{Object, bad};
-use crate::front::Front;
+use crate::front::{Front, RequestPlace};
 use crate::intake::{Format, Intake, PendingReport, Report};
 use crate::limits::{LINE_BYTES_MAX, RECORD_HEADERS_MAX};
 use crate::parts::{AppendRecords, NewRecord, RecordHeader, RecordPlace};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{no_partition, record_bytes};
-use crate::topics::find;
 
 /// A record to be produced.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -246,6 +246,10 @@ impl Format for Documents {
         self.splitter.buffered()
     }
 
+    fn rest(&mut self) {
+        self.splitter.rest();
+    }
+
     fn cut(&mut self, is_end: bool) -> Result<Option<Self::Item>, Problem> {
         let number = self.count + 1;
         let at = |problem: Problem| Problem {
@@ -371,12 +375,10 @@ fn reports(
 )]
 pub(crate) async fn produce(
     State(front): State<Arc<Front>>,
-    Path((cluster, name)): Path<(String, String)>,
+    Extension(place): Extension<RequestPlace>,
+    V3Topic { here, topic }: V3Topic,
     request: Request,
 ) -> Result<Response, V3Error> {
-    if cluster_id(&front) != cluster {
-        return Err(no_cluster(&cluster));
-    }
     if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
         let kind = kind.to_str().unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -388,15 +390,14 @@ pub(crate) async fn produce(
             return Err(V3Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
     }
-    let topic = find(&front.parts, &name).await?;
     let documents = Documents {
         front: Arc::clone(&front),
         topic,
-        cluster,
+        cluster: here.cluster,
         splitter: JsonSplitter::default(),
         count: 0,
     };
-    let intake = Intake::new(&front, request.into_body(), documents)?;
+    let intake = Intake::new(&front, &place, request.into_body(), documents)?;
     Ok(Box::pin(intake.respond("application/json")).await?)
 }
 

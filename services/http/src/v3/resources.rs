@@ -1,18 +1,17 @@
 //! Clusters, topics, partitions and settings, in the shapes of Confluent's REST API.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use esker_metadata_api::{CreateTopic, DeleteTopicError, Topic, TopicRef};
+use esker_metadata_api::{CreateTopic, Topic};
 use esker_types::PartitionIndex;
-use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -21,8 +20,8 @@ use super::error::V3Error;
 use crate::body::{Object, WholeBody, parse_json};
 use crate::configs::{self, ConfigRow};
 use crate::front::Front;
-use crate::problem::{Problem, ProblemKind};
-use crate::topics::{create_problem, find, unavailable, valid_configs, valid_name};
+use crate::path::{named, partition_of};
+use crate::topics::{find, make, one, remove, unavailable, valid_configs, valid_count, valid_name};
 
 type Answer = Result<Response, V3Error>;
 
@@ -78,18 +77,68 @@ pub(crate) struct V3List {
     data: Vec<V3Resource>,
 }
 
-fn one() -> u32 {
-    1
-}
-
 fn one_copy() -> u16 {
     1
 }
 
 /// The cluster, and where this API is for the client.
-struct Here {
-    cluster: String,
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(super) cluster: String,
     base: String,
+}
+
+/// The same, and the topic that the path names.
+#[derive(Debug)]
+pub(crate) struct V3Topic {
+    pub(super) here: Here,
+    pub(super) topic: Arc<Topic>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClusterName {
+    cluster_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct TopicName {
+    topic_name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PartitionName {
+    partition_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ConfigName {
+    config_name: String,
+}
+
+/// The cluster that the path names must be ours.
+impl FromRequestParts<Arc<Front>> for Here {
+    type Rejection = V3Error;
+
+    async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, V3Error> {
+        let ClusterName { cluster_id } = named(parts, front).await?;
+        let here = Self::new(front, &parts.headers);
+        if here.cluster != cluster_id {
+            let message = format!("Cluster {cluster_id} cannot be found.");
+            return Err(V3Error::new(StatusCode::NOT_FOUND, message));
+        }
+        Ok(here)
+    }
+}
+
+impl FromRequestParts<Arc<Front>> for V3Topic {
+    type Rejection = V3Error;
+
+    async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, V3Error> {
+        let here = Here::from_request_parts(parts, front).await?;
+        let TopicName { topic_name } = named(parts, front).await?;
+        let topic = find(&front.parts, &topic_name).await?;
+        Ok(Self { here, topic })
+    }
 }
 
 impl Here {
@@ -98,18 +147,10 @@ impl Here {
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
         Self {
-            cluster: cluster_id(front),
+            // As Kafka's protocol tells it.
+            cluster: URL_SAFE_NO_PAD.encode(front.parts.admin.cluster().bytes()),
             base: format!("http://{}/v3/clusters", host.unwrap_or("localhost")),
         }
-    }
-
-    /// The same, if `cluster` is ours.
-    fn of(front: &Front, headers: &HeaderMap, cluster: &str) -> Result<Self, V3Error> {
-        let here = Self::new(front, headers);
-        if here.cluster != cluster {
-            return Err(no_cluster(cluster));
-        }
-        Ok(here)
     }
 
     fn link(&self, path: &str) -> String {
@@ -205,18 +246,6 @@ impl Here {
     }
 }
 
-/// As Kafka's protocol tells it.
-pub(super) fn cluster_id(front: &Front) -> String {
-    URL_SAFE_NO_PAD.encode(front.parts.admin.cluster().bytes())
-}
-
-pub(super) fn no_cluster(cluster: &str) -> V3Error {
-    V3Error::new(
-        StatusCode::NOT_FOUND,
-        format!("Cluster {cluster} cannot be found."),
-    )
-}
-
 fn json_answer(value: Value) -> Answer {
     Ok(Json(value).into_response())
 }
@@ -233,24 +262,15 @@ pub(crate) async fn clusters(State(front): State<Arc<Front>>, headers: HeaderMap
 #[utoipa::path(get, path = "/clusters/{cluster_id}", tag = "confluent v3",
     params(("cluster_id" = String, Path)),
     responses((status = 200, description = "The cluster", body = V3Resource)))]
-pub(crate) async fn cluster(
-    State(front): State<Arc<Front>>,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    json_answer(Here::of(&front, &headers, &cluster)?.cluster())
+pub(crate) async fn cluster(here: Here) -> Answer {
+    json_answer(here.cluster())
 }
 
 /// Lists topics.
 #[utoipa::path(get, path = "/clusters/{cluster_id}/topics", tag = "confluent v3",
     params(("cluster_id" = String, Path)),
     responses((status = 200, description = "Topics", body = V3List)))]
-pub(crate) async fn topics(
-    State(front): State<Arc<Front>>,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
-) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
+pub(crate) async fn topics(State(front): State<Arc<Front>>, here: Here) -> Answer {
     let topics = front
         .parts
         .admin
@@ -271,18 +291,10 @@ pub(crate) async fn topics(
     ))]
 pub(crate) async fn create_topic(
     State(front): State<Arc<Front>>,
-    Path(cluster): Path<String>,
-    headers: HeaderMap,
+    here: Here,
     body: WholeBody,
 ) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
     let wanted: V3NewTopic = parse_json(&body.bytes)?;
-    let partitions = NonZeroU32::new(wanted.partitions_count);
-    let partitions = partitions.filter(|count| count.get() <= PARTITIONS_PER_TOPIC_MAX);
-    let partition_count = partitions.ok_or_else(|| {
-        let message = format!("partitions_count must be 1 to {PARTITIONS_PER_TOPIC_MAX}");
-        V3Error::new(StatusCode::BAD_REQUEST, message)
-    })?;
     let mut given = BTreeMap::new();
     for Object(config) in wanted.configs {
         if given.insert(config.name.clone(), config.value).is_some() {
@@ -296,13 +308,12 @@ pub(crate) async fn create_topic(
     }
     let request = CreateTopic {
         name: valid_name(&wanted.topic_name)?,
-        partition_count,
+        partition_count: valid_count("partitions_count", wanted.partitions_count)?,
         replication_factor: wanted.replication_factor,
         configs: valid_configs(given)?,
         validate_only: wanted.validate_only,
     };
-    let created = front.parts.admin.create_topic(request).await;
-    let topic = created.map_err(create_problem)?.topic;
+    let topic = make(&front.parts, request).await?;
     let status = match wanted.validate_only {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -314,13 +325,8 @@ pub(crate) async fn create_topic(
 #[utoipa::path(get, path = "/clusters/{cluster_id}/topics/{topic_name}", tag = "confluent v3",
     params(("cluster_id" = String, Path), ("topic_name" = String, Path)),
     responses((status = 200, description = "The topic", body = V3Resource)))]
-pub(crate) async fn topic(
-    State(front): State<Arc<Front>>,
-    Path((cluster, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
-    json_answer(here.topic(&*find(&front.parts, &name).await?))
+pub(crate) async fn topic(V3Topic { here, topic }: V3Topic) -> Answer {
+    json_answer(here.topic(&topic))
 }
 
 /// Deletes a topic.
@@ -329,23 +335,11 @@ pub(crate) async fn topic(
     responses((status = 204, description = "Deleted")))]
 pub(crate) async fn delete_topic(
     State(front): State<Arc<Front>>,
-    Path((cluster, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    Here::of(&front, &headers, &cluster)?;
-    let topic = TopicRef::Name(valid_name(&name)?);
-    match front.parts.admin.delete_topic(topic).await {
-        Ok(_) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(DeleteTopicError::Unknown) => Err(no_topic(&name).into()),
-        Err(DeleteTopicError::Metadata(error)) => Err(unavailable(error).into()),
-    }
-}
-
-fn no_topic(name: &str) -> Problem {
-    Problem::new(
-        ProblemKind::UnknownTopic,
-        format!("there is no topic {name:?}"),
-    )
+    _: Here,
+    Path(TopicName { topic_name }): Path<TopicName>,
+) -> Result<StatusCode, V3Error> {
+    remove(&front.parts, &topic_name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the partitions of a topic.
@@ -353,18 +347,12 @@ fn no_topic(name: &str) -> Problem {
     tag = "confluent v3",
     params(("cluster_id" = String, Path), ("topic_name" = String, Path)),
     responses((status = 200, description = "Partitions", body = V3List)))]
-pub(crate) async fn partitions(
-    State(front): State<Arc<Front>>,
-    Path((cluster, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
-    let topic = find(&front.parts, &name).await?;
+pub(crate) async fn partitions(V3Topic { here, topic }: V3Topic) -> Answer {
     let all = (0..topic.partition_count.get()).filter_map(PartitionIndex::new);
     let data = all
         .map(|partition| here.partition(&topic, partition))
         .collect();
-    let path = format!("/topics/{name}/partitions");
+    let path = format!("/topics/{}/partitions", topic.name);
     json_answer(here.list("KafkaPartitionList", &path, data))
 }
 
@@ -375,13 +363,10 @@ pub(crate) async fn partitions(
         ("partition_id" = u32, Path)),
     responses((status = 200, description = "The partition", body = V3Resource)))]
 pub(crate) async fn partition(
-    State(front): State<Arc<Front>>,
-    Path((cluster, name, index)): Path<(String, String, String)>,
-    headers: HeaderMap,
+    V3Topic { here, topic }: V3Topic,
+    Path(PartitionName { partition_id }): Path<PartitionName>,
 ) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
-    let topic = find(&front.parts, &name).await?;
-    let partition = crate::append::partition_of(&topic, &index)?;
+    let partition = partition_of(&topic, &partition_id)?;
     json_answer(here.partition(&topic, partition))
 }
 
@@ -390,17 +375,11 @@ pub(crate) async fn partition(
     tag = "confluent v3",
     params(("cluster_id" = String, Path), ("topic_name" = String, Path)),
     responses((status = 200, description = "Settings", body = V3List)))]
-pub(crate) async fn configs(
-    State(front): State<Arc<Front>>,
-    Path((cluster, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
-    let topic = find(&front.parts, &name).await?;
-    let data = configs::rows(&topic)
+pub(crate) async fn configs(V3Topic { here, topic }: V3Topic) -> Answer {
+    let data = configs::rows(&topic.configs)
         .map(|row| here.config(&topic, &row))
         .collect();
-    let path = format!("/topics/{name}/configs");
+    let path = format!("/topics/{}/configs", topic.name);
     json_answer(here.list("KafkaTopicConfigList", &path, data))
 }
 
@@ -411,15 +390,12 @@ pub(crate) async fn configs(
         ("config_name" = String, Path)),
     responses((status = 200, description = "The setting", body = V3Resource)))]
 pub(crate) async fn config(
-    State(front): State<Arc<Front>>,
-    Path((cluster, name, config)): Path<(String, String, String)>,
-    headers: HeaderMap,
+    V3Topic { here, topic }: V3Topic,
+    Path(ConfigName { config_name }): Path<ConfigName>,
 ) -> Answer {
-    let here = Here::of(&front, &headers, &cluster)?;
-    let topic = find(&front.parts, &name).await?;
-    let row = configs::rows(&topic).find(|row| row.name == config);
+    let row = configs::rows(&topic.configs).find(|row| row.name == config_name);
     let row = row.ok_or_else(|| {
-        let message = format!("Config {config} cannot be found.");
+        let message = format!("Config {config_name} cannot be found.");
         V3Error::new(StatusCode::NOT_FOUND, message)
     })?;
     json_answer(here.config(&topic, &row))

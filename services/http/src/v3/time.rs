@@ -1,47 +1,20 @@
 //! Times as ISO 8601 has them, to and from milliseconds since 1970. UTC, and any offset on input.
 
-use esker_types::Timestamp;
+use esker_types::{Date, Timestamp};
 
 const DAY: i64 = 86_400;
-
-/// Days since 1970-01-01 of a date of the Gregorian calendar. Source: Howard Hinnant,
-/// "chrono-compatible low-level date algorithms".
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted = (month + 9) % 12;
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
 
 /// As text, with milliseconds.
 pub(crate) fn to_text(timestamp: Timestamp) -> String {
     let millis = timestamp.millis();
     let seconds = millis.div_euclid(1000);
-    let (year, month, day) = date_of(seconds.div_euclid(DAY));
+    let date = Date::of_days(seconds.div_euclid(DAY));
     let second = seconds.rem_euclid(DAY);
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        date.month(),
+        date.day(),
         second / 3600,
         second / 60 % 60,
         second % 60,
@@ -77,10 +50,7 @@ pub(crate) fn from_text(text: &str) -> Option<Timestamp> {
     let (year, month, day) = (date.next()?, date.next()?, date.next()?);
     let (year, month) = (number(year, 0, 9999)?, number(month, 1, 12)?);
     let day = number(day, 1, 31).filter(|_| date.next().is_none())?;
-    let days = days_of(year, month, day);
-    if date_of(days) != (year, month, day) {
-        return None;
-    }
+    let days = Date::new(year, month, day)?.days();
     let mut time = time.split(':');
     let (hour, minute, second) = (time.next()?, time.next()?, time.next().unwrap_or("0"));
     let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));

@@ -1,5 +1,7 @@
 //! Groups of a client: the coordinator, committed offsets of a simple consumer, lists.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::offset_commit_request::{
@@ -46,6 +48,19 @@ pub struct CommittedOffset {
     pub offset: Option<i64>,
 }
 
+/// Partitions by topic, each topic once, as brokers want it; both in the order of their names and
+/// of the question.
+fn by_topic<'a, P>(
+    partitions: impl Iterator<Item = (&'a str, P)>,
+) -> impl Iterator<Item = (TopicName, Vec<P>)> {
+    let mut topics: BTreeMap<&str, Vec<P>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        topics.entry(topic).or_default().push(partition);
+    }
+    let topics = topics.into_iter();
+    topics.map(|(topic, partitions)| (TopicName(text(topic)), partitions))
+}
+
 impl Client {
     /// The broker that coordinates `group`.
     ///
@@ -74,19 +89,22 @@ impl Client {
         group: &str,
         offsets: &[OffsetToCommit<'_>],
     ) -> Result<(), ClientError> {
-        let one = |offset: &OffsetToCommit<'_>| {
+        let partitions = offsets.iter().map(|offset| {
             let partition = OffsetCommitRequestPartition::default()
                 .with_partition_index(offset.partition)
                 .with_committed_offset(offset.offset)
                 .with_committed_metadata(Some(StrBytes::new()));
+            (offset.topic, partition)
+        });
+        let topics = by_topic(partitions).map(|(name, partitions)| {
             OffsetCommitRequestTopic::default()
-                .with_name(TopicName(text(offset.topic)))
-                .with_partitions(vec![partition])
-        };
+                .with_name(name)
+                .with_partitions(partitions)
+        });
         let request = OffsetCommitRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_generation_id_or_member_epoch(-1)
-            .with_topics(offsets.iter().map(one).collect());
+            .with_topics(topics.collect());
         self.retrying(None, ClientError::is_retriable, || async {
             let coordinator = self.find_coordinator(group).await?;
             let response = self.request(coordinator, &request).await?;
@@ -109,12 +127,15 @@ impl Client {
         group: &str,
         partitions: Option<&[(&str, i32)]>,
     ) -> Result<Vec<CommittedOffset>, ClientError> {
-        let one = |(topic, partition): &(&str, i32)| {
-            OffsetFetchRequestTopic::default()
-                .with_name(TopicName(text(topic)))
-                .with_partition_indexes(vec![*partition])
-        };
-        let topics = partitions.map(|partitions| partitions.iter().map(one).collect());
+        let topics = partitions.map(|partitions| {
+            let topics = by_topic(partitions.iter().copied());
+            let topics = topics.map(|(name, partitions)| {
+                OffsetFetchRequestTopic::default()
+                    .with_name(name)
+                    .with_partition_indexes(partitions)
+            });
+            topics.collect()
+        });
         let request = OffsetFetchRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_topics(topics);
@@ -189,26 +210,19 @@ impl Client {
         partitions: &[(&str, i32)],
     ) -> Result<(), ClientError> {
         let api = ApiKey::OffsetDelete;
-        let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
-        for (topic, partition) in partitions {
+        let partitions = partitions.iter().map(|(topic, partition)| {
             let partition =
                 OffsetDeleteRequestPartition::default().with_partition_index(*partition);
-            // Brokers take a topic once: neighbours share an entry.
-            match topics
-                .last_mut()
-                .filter(|last| last.name.as_str() == *topic)
-            {
-                Some(last) => last.partitions.push(partition),
-                None => topics.push(
-                    OffsetDeleteRequestTopic::default()
-                        .with_name(TopicName(text(topic)))
-                        .with_partitions(vec![partition]),
-                ),
-            }
-        }
+            (*topic, partition)
+        });
+        let topics = by_topic(partitions).map(|(name, partitions)| {
+            OffsetDeleteRequestTopic::default()
+                .with_name(name)
+                .with_partitions(partitions)
+        });
         let request = OffsetDeleteRequest::default()
             .with_group_id(GroupId(text(group)))
-            .with_topics(topics);
+            .with_topics(topics.collect());
         self.retrying(None, ClientError::is_retriable, || async {
             let coordinator = self.find_coordinator(group).await?;
             let response = self.request(coordinator, &request).await?;
@@ -236,5 +250,20 @@ impl Client {
             check(api, result.error_code, None)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_topic_is_named_once_with_all_of_its_partitions() {
+        let partitions = [("b", 1), ("a", 0), ("b", 0), ("a", 2)];
+
+        let topics: Vec<_> = by_topic(partitions.into_iter()).collect();
+
+        let topic = |name: &str, partitions: Vec<i32>| (TopicName(text(name)), partitions);
+        assert_eq!(topics, [topic("a", vec![0, 2]), topic("b", vec![1, 0])]);
     }
 }

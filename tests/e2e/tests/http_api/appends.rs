@@ -1,7 +1,7 @@
 //! Idempotency keys and conditional appends, with kill -9 in between; Confluent's endpoint.
 
 use anyhow::{Context as _, ensure};
-use esker_e2e::{HttpApi, Kcat, Program, StoreKind, TestStore, proved};
+use esker_e2e::{HttpApi, HttpRecord, Kcat, Program, StoreKind, TestStore, proved};
 use esker_testkit::EskerProcess;
 use serde_json::{Value, json};
 
@@ -114,6 +114,59 @@ async fn a_stream_with_a_key_that_broke_off_is_sent_again_and_each_record_is_the
     ensure!(count == 20_000, "{count} records");
     esker.kill9()?;
     proved("an NDJSON upload broken off three times, with kill -9 between: each record once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_of_a_stream_is_in_the_log_behind_a_chunk_that_was_refused() -> anyhow::Result<()> {
+    let (_store, _esker, api) = start().await?;
+    api.create_topic("t", 1).await?;
+    let headers = [NDJSON, ("idempotency-key", "upload 2")];
+    let path = "/api/v1/topics/t/records";
+    // Chunks of a keyed stream are cut at so many records.
+    let chunk = |value: &str| format!("{{\"value\":\"{value}\"}}\n").repeat(4000);
+    let (first, second, other) = (chunk("first"), chunk("second"), chunk("other"));
+
+    let sent = format!("{first}{second}");
+    let sent = api.post_with(path, &headers, sent).await?;
+    // The second chunk differs from what its key stands for, and more follow it.
+    let differs = format!("{first}{other}{second}{second}");
+    let differs = api.post_with(path, &headers, differs).await?;
+    let count = count(&api, "t").await?;
+
+    ensure!(sent.text.contains("\"records\":8000"), "{}", sent.text);
+    let last: Value = serde_json::from_str(differs.text.lines().last().context("no line")?)?;
+    ensure!(
+        last["error"]["type"] == "/problems/idempotency-key-reused",
+        "{last}"
+    );
+    ensure!(count == 8000, "{count} records");
+    proved("a keyed stream whose second chunk is refused: none of its later chunks is in the log");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_append_that_was_answered_is_in_the_next_page() -> anyhow::Result<()> {
+    let (_store, _esker, api) = start().await?;
+    api.create_topic("t", 1).await?;
+    let rounds = 300;
+    for round in 0..rounds {
+        let record = HttpRecord::new(None, Some(b"v"));
+        api.append("t", Some(0), &[record]).await?;
+        let query = match round % 3 {
+            0 => format!("offset={round}"),
+            1 => "tail=1".to_owned(),
+            _ => "limit=10000".to_owned(),
+        };
+
+        let read = api.read("t", 0, &query).await?;
+
+        let last = read.last().map(|record| record.offset);
+        ensure!(last == Some(round), "round {round}, {query}: {last:?}");
+    }
+    proved(&format!(
+        "{rounds} records, each read at once after its append was answered, without a wait"
+    ));
     Ok(())
 }
 

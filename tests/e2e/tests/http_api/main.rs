@@ -1,9 +1,10 @@
-//! The HTTP API of the real binary: streams, keys, conditions, groups, Confluent's endpoint, and
-//! schemathesis against the served description.
+//! The HTTP API of the real binary: streams, keys, conditions, groups, settings, Confluent's
+//! endpoint, and schemathesis against the served description.
 
 mod appends;
 mod description;
 mod misuse;
+mod settings;
 mod streams;
 
 use esker_e2e::{HttpApi, StoreKind, TestStore};

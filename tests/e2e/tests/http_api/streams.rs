@@ -4,6 +4,8 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use esker_e2e::{HttpApi, proved};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::start;
 
@@ -13,12 +15,13 @@ const BATCHES: &str = "application/vnd.esker.batches";
 /// Far below what the stream carries and what it is read back as, together.
 const RESIDENT_BYTES_MAX: u64 = 400 * 1024 * 1024;
 
-fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+/// A line of the process's status: `VmHWM` is the most it ever was, `VmRSS` what it is now.
+fn memory_bytes(process: u32, name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .context("no VmHWM")?;
+        .find(|line| line.starts_with(&format!("{name}:")))
+        .context("no such line")?;
     let kilobytes = line.split_whitespace().nth(1).context("no number")?;
     Ok(kilobytes.parse::<u64>()? * 1024)
 }
@@ -79,12 +82,75 @@ async fn a_stream_of_many_records_goes_in_and_comes_out_the_same_in_bounded_memo
     ensure!(last["done"] == true && last["records"] == RECORDS, "{last}");
     ensure!(values(&api, "two").await? == sent, "record batches too");
 
-    let resident = resident_bytes(esker.id())?;
+    let resident = memory_bytes(esker.id(), "VmHWM")?;
     ensure!(resident < RESIDENT_BYTES_MAX, "{resident} bytes resident");
     proved(&format!(
         "{RECORDS} records ({bytes} bytes of NDJSON) in and out as NDJSON and as record batches; \
          at most {} MiB resident",
         resident / 1024 / 1024
+    ));
+    Ok(())
+}
+
+/// A stream in that has sent a line of a mebibyte, and heard that it is in the log.
+async fn stream_at_rest(address: std::net::SocketAddr) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    let head = "POST /api/v1/topics/t/records HTTP/1.1\r\nHost: h\r\n\
+                Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // The record is small, its line is not.
+    let line = format!("{{\"value\":\"v\"}}{}\n", " ".repeat(1024 * 1024));
+    let request = format!("{head}{:x}\r\n{line}\r\n", line.len());
+    stream.write_all(request.as_bytes()).await?;
+    let mut told = String::new();
+    while !told.contains("\"records\":1") {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).await?;
+        ensure!(count > 0, "the stream ended: {told}");
+        told.push_str(&String::from_utf8_lossy(
+            bytes.get(..count).unwrap_or_default(),
+        ));
+    }
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn streams_at_rest_take_little_memory_and_end_when_the_process_stops() -> anyhow::Result<()> {
+    const STREAMS: usize = 400;
+    const REST_BYTES_MAX: u64 = 100 * 1024 * 1024;
+    let (_store, mut esker, api) = start().await?;
+    api.create_topic("t", 1).await?;
+    let path = "/api/v1/topics/t/partitions/0/records?from=latest&follow=true";
+    drop(stream_at_rest(esker.http).await?);
+    let before = memory_bytes(esker.id(), "VmRSS")?;
+
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        open.push(stream_at_rest(esker.http).await?);
+    }
+    let after = memory_bytes(esker.id(), "VmRSS")?;
+    let batches = api.open(path, &[("accept", BATCHES)]).await?;
+    let clock = esker_env::Env::system().clock;
+    let begun = clock.now();
+    let stopped = esker.stop().await?;
+    let waited = clock.now().since(begun);
+    let rest = batches.bytes().await?;
+    let mut last = open.pop().context("no stream")?;
+    let mut told = String::new();
+    last.read_to_string(&mut told).await?;
+
+    let grown = after.saturating_sub(before);
+    ensure!(
+        grown < REST_BYTES_MAX,
+        "{grown} bytes for {STREAMS} streams at rest"
+    );
+    ensure!(stopped.success(), "{stopped}");
+    ensure!(waited < std::time::Duration::from_secs(10), "{waited:?}");
+    ensure!(rest.is_empty(), "{rest:?}");
+    ensure!(told.contains("\"done\":false,\"records\":1"), "{told}");
+    proved(&format!(
+        "{STREAMS} streams at rest behind lines of 1 MiB take {} KiB each; all end with the \
+         process, told so, within {waited:?}",
+        grown / 1024 / u64::try_from(STREAMS)?
     ));
     Ok(())
 }
