@@ -1,53 +1,34 @@
-//! IncrementalAlterConfigs and AlterConfigs: settings of topics, checked by Kafka's rules.
+//! IncrementalAlterConfigs and AlterConfigs: settings of topics and brokers, by Kafka's rules.
 //!
 //! A resource changes as a whole or not at all, durable before the answer. Changes are worked out
 //! on a current table and made only if the settings are still those; else they are worked out
-//! again, so that two clients cannot undo each other's. Brokers are configured at their start.
+//! again, so that two clients cannot undo each other's. Of a broker, the defaults of all topics
+//! change while it runs; the rest is set at its start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use esker_kafka::RequestContext;
 use esker_kafka::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, StrBytes, alter_configs_response,
-    incremental_alter_configs_response,
+    IncrementalAlterConfigsResponse, StrBytes, alter_configs_request, alter_configs_response,
+    incremental_alter_configs_request, incremental_alter_configs_response,
 };
-use esker_metadata_api::configs::{ConfigDefinition, ConfigKind, check_together, topic_config};
+use esker_metadata_api::configs::{ConfigDefinition, broker_config, topic_config};
 use esker_metadata_api::{
-    AlterTopic, AlterTopicError, MetadataError, Topic, TopicChange, TopicName,
+    AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, BrokerScope, MetadataError,
+    TopicChange, TopicName, TopicTable,
 };
 use esker_types::MonotonicTime;
 use futures::StreamExt as _;
 
-use crate::broker_configs::broker_configs;
+use crate::broker_configs::is_static;
+use crate::config::AdminConfig;
+use crate::config_changes::{Base, Change, Names, SET, changed, check_shape};
 use crate::describe_configs::{BROKER_RESOURCE, TOPIC_RESOURCE};
 use crate::error::{AlterConfigsRefusal, ShownText};
 use crate::front::Front;
 use crate::limits::{CONFIG_CHANGE_TRIES_MAX, TOPIC_CHANGES_PARALLEL};
 use crate::reply;
-
-/// Kafka's numbers of operations.
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
-
-/// One change of one setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Change {
-    name: StrBytes,
-    operation: i8,
-    value: Option<StrBytes>,
-}
-
-/// How the changes of a resource relate to what it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Base {
-    /// They are made to it.
-    Present,
-    /// They replace all of it (AlterConfigs).
-    Nothing,
-}
 
 /// What a client wants changed of one resource.
 #[derive(Clone, Debug)]
@@ -59,40 +40,54 @@ struct Resource {
     validate_only: bool,
 }
 
-type Outcome = (Resource, Result<(), AlterConfigsRefusal>);
+/// What is said of one resource.
+struct Told {
+    kind: i8,
+    name: StrBytes,
+    code: i16,
+    words: Option<StrBytes>,
+}
+
+/// A change that was made, or must be worked out again because another one came first.
+enum Attempt {
+    Made,
+    Overtaken,
+}
+
+struct TopicNames;
+
+struct BrokerNames<'a>(&'a AdminConfig);
 
 pub(crate) async fn incremental(
     front: &Front,
     context: &RequestContext,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let validate_only = request.validate_only;
-    let resources = request.resources.into_iter().map(|resource| Resource {
+    use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    use incremental_alter_configs_response::AlterConfigsResourceResponse;
+
+    let change = |config: AlterableConfig| Change {
+        name: config.name,
+        operation: config.config_operation,
+        value: config.value,
+    };
+    let resource = |resource: AlterConfigsResource| Resource {
         kind: resource.resource_type,
         name: resource.resource_name,
-        changes: resource
-            .configs
-            .into_iter()
-            .map(|config| Change {
-                name: config.name,
-                operation: config.config_operation,
-                value: config.value,
-            })
-            .collect(),
+        changes: resource.configs.into_iter().map(change).collect(),
         base: Base::Present,
-        validate_only,
-    });
-    let outcomes = alter_all(front, context, resources.collect()).await;
-    let one = |(resource, outcome): Outcome| {
-        let (code, words) = told(&outcome);
-        incremental_alter_configs_response::AlterConfigsResourceResponse::default()
-            .with_error_code(code)
-            .with_error_message(words)
-            .with_resource_type(resource.kind)
-            .with_resource_name(resource.name)
+        validate_only: request.validate_only,
     };
-    IncrementalAlterConfigsResponse::default()
-        .with_responses(outcomes.into_iter().map(one).collect())
+    let resources = request.resources.into_iter().map(resource).collect();
+    let answer = |told: Told| {
+        AlterConfigsResourceResponse::default()
+            .with_error_code(told.code)
+            .with_error_message(told.words)
+            .with_resource_type(told.kind)
+            .with_resource_name(told.name)
+    };
+    let responses = alter_all(front, context, resources, answer).await;
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
 }
 
 pub(crate) async fn whole(
@@ -100,50 +95,40 @@ pub(crate) async fn whole(
     context: &RequestContext,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let validate_only = request.validate_only;
-    let resources = request.resources.into_iter().map(|resource| Resource {
+    use alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    use alter_configs_response::AlterConfigsResourceResponse;
+
+    let change = |config: AlterableConfig| Change {
+        name: config.name,
+        operation: SET,
+        value: config.value,
+    };
+    let resource = |resource: AlterConfigsResource| Resource {
         kind: resource.resource_type,
         name: resource.resource_name,
-        changes: resource
-            .configs
-            .into_iter()
-            .map(|config| Change {
-                name: config.name,
-                operation: SET,
-                value: config.value,
-            })
-            .collect(),
+        changes: resource.configs.into_iter().map(change).collect(),
         base: Base::Nothing,
-        validate_only,
-    });
-    let outcomes = alter_all(front, context, resources.collect()).await;
-    let one = |(resource, outcome): Outcome| {
-        let (code, words) = told(&outcome);
-        alter_configs_response::AlterConfigsResourceResponse::default()
-            .with_error_code(code)
-            .with_error_message(words)
-            .with_resource_type(resource.kind)
-            .with_resource_name(resource.name)
+        validate_only: request.validate_only,
     };
-    AlterConfigsResponse::default().with_responses(outcomes.into_iter().map(one).collect())
-}
-
-fn told(outcome: &Result<(), AlterConfigsRefusal>) -> (i16, Option<StrBytes>) {
-    match outcome {
-        Ok(()) => (reply::SUCCESS, None),
-        Err(refusal) => (
-            reply::alter_configs(refusal).code(),
-            Some(reply::words(refusal)),
-        ),
-    }
+    let resources = request.resources.into_iter().map(resource).collect();
+    let answer = |told: Told| {
+        AlterConfigsResourceResponse::default()
+            .with_error_code(told.code)
+            .with_error_message(told.words)
+            .with_resource_type(told.kind)
+            .with_resource_name(told.name)
+    };
+    let responses = alter_all(front, context, resources, answer).await;
+    AlterConfigsResponse::default().with_responses(responses)
 }
 
 /// Every resource in the order of the request; one that comes twice is refused each time.
-async fn alter_all(
+async fn alter_all<T>(
     front: &Front,
     context: &RequestContext,
     resources: Vec<Resource>,
-) -> Vec<Outcome> {
+    answer: impl Fn(Told) -> T,
+) -> Vec<T> {
     let deadline = front.deadline(context, 0);
     let mut times: BTreeMap<(i8, StrBytes), usize> = BTreeMap::new();
     for resource in &resources {
@@ -157,12 +142,24 @@ async fn alter_all(
             Some(1) => alter(front, deadline, &resource).await,
             _ => Err(AlterConfigsRefusal::RepeatedResource),
         };
-        (resource, outcome)
+        told(resource, &outcome)
     };
-    let outcomes = futures::stream::iter(resources)
+    let told = futures::stream::iter(resources)
         .map(one)
         .buffered(TOPIC_CHANGES_PARALLEL);
-    outcomes.collect().await
+    told.map(answer).collect().await
+}
+
+fn told(resource: Resource, outcome: &Result<(), AlterConfigsRefusal>) -> Told {
+    let refusal = outcome.as_ref().err();
+    Told {
+        kind: resource.kind,
+        name: resource.name,
+        code: refusal.map_or(reply::SUCCESS, |refusal| {
+            reply::alter_configs(refusal).code()
+        }),
+        words: refusal.map(|refusal| reply::words(refusal)),
+    }
 }
 
 async fn alter(
@@ -170,64 +167,27 @@ async fn alter(
     deadline: MonotonicTime,
     resource: &Resource,
 ) -> Result<(), AlterConfigsRefusal> {
-    check_shape(resource)?;
-    match resource.kind {
-        TOPIC_RESOURCE if resource.name.is_empty() => Err(AlterConfigsRefusal::DefaultTopic),
+    check_shape(&resource.changes)?;
+    let scope = match resource.kind {
+        TOPIC_RESOURCE if resource.name.is_empty() => {
+            return Err(AlterConfigsRefusal::DefaultTopic);
+        }
         TOPIC_RESOURCE => {
             TopicName::new(&resource.name).map_err(AlterConfigsRefusal::InvalidName)?;
-            alter_topic(front, deadline, resource).await
+            None
         }
-        BROKER_RESOURCE => alter_broker(front, resource),
-        code => Err(AlterConfigsRefusal::ResourceType { code }),
-    }
-}
-
-/// What can be refused without looking at the resource.
-fn check_shape(resource: &Resource) -> Result<(), AlterConfigsRefusal> {
-    let mut names = BTreeSet::new();
-    for change in &resource.changes {
-        if !names.insert(&change.name) {
-            return Err(AlterConfigsRefusal::RepeatedKey);
-        }
-        if !(SET..=SUBTRACT).contains(&change.operation) {
-            let code = change.operation;
-            return Err(AlterConfigsRefusal::Operation { code });
-        }
-        if change.value.is_none() && change.operation != DELETE {
-            let name = ShownText::new(&change.name);
-            return Err(AlterConfigsRefusal::NullValue { name });
-        }
-    }
-    Ok(())
-}
-
-async fn alter_topic(
-    front: &Front,
-    deadline: MonotonicTime,
-    resource: &Resource,
-) -> Result<(), AlterConfigsRefusal> {
+        BROKER_RESOURCE => Some(scope(front, resource)?),
+        code => return Err(AlterConfigsRefusal::ResourceType { code }),
+    };
     for _ in 0..CONFIG_CHANGE_TRIES_MAX {
         let table = front.catalogue.current_by(deadline).await;
         let table = table.map_err(AlterConfigsRefusal::NotStarted)?;
-        let topic = table.named(&resource.name);
-        let topic = topic.ok_or(AlterConfigsRefusal::UnknownTopic)?;
-        let configs = changed(topic, resource)?;
-        if configs == topic.configs {
-            return Ok(());
-        }
-        let change = AlterTopic {
-            topic: topic.id,
-            change: TopicChange::Configs {
-                expected: topic.configs.clone(),
-                configs,
-            },
-            validate_only: resource.validate_only,
+        let attempt = match scope {
+            None => alter_topic(front, deadline, resource, &table).await?,
+            Some(scope) => alter_broker(front, deadline, resource, scope, &table).await?,
         };
-        match front.catalogue.alter_by(deadline, change).await {
-            Ok(_) => return Ok(()),
-            Err(AlterTopicError::Changed) => {}
-            Err(AlterTopicError::Unknown) => return Err(AlterConfigsRefusal::UnknownTopic),
-            Err(error) => return Err(AlterConfigsRefusal::Refused(error)),
+        if matches!(attempt, Attempt::Made) {
+            return Ok(());
         }
     }
     Err(AlterConfigsRefusal::Refused(AlterTopicError::Metadata(
@@ -235,92 +195,125 @@ async fn alter_topic(
     )))
 }
 
-/// The settings of the topic as they are to be.
-fn changed(
-    topic: &Topic,
+async fn alter_topic(
+    front: &Front,
+    deadline: MonotonicTime,
     resource: &Resource,
-) -> Result<BTreeMap<String, String>, AlterConfigsRefusal> {
-    let mut configs = match resource.base {
-        Base::Present => topic.configs.clone(),
-        Base::Nothing => BTreeMap::new(),
-    };
-    for change in &resource.changes {
-        let Some(definition) = topic_config(&change.name) else {
-            // Nothing is taken away from what does not exist, as in Kafka.
-            if change.operation == DELETE {
-                continue;
-            }
-            let name = ShownText::new(&change.name);
-            return Err(AlterConfigsRefusal::UnknownKey { name });
-        };
-        let name = definition.name;
-        let present = configs.get(name).map(String::as_str);
-        match value(definition, present, change)? {
-            Some(value) => {
-                let value = definition
-                    .normalise(&value)
-                    .map_err(|source| AlterConfigsRefusal::InvalidValue { name, source })?;
-                configs.insert(name.to_owned(), value);
-            }
-            None => {
-                configs.remove(name);
-            }
-        }
+    table: &TopicTable,
+) -> Result<Attempt, AlterConfigsRefusal> {
+    let topic = table.named(&resource.name);
+    let topic = topic.ok_or(AlterConfigsRefusal::UnknownTopic)?;
+    let configs = changed(
+        &topic.configs,
+        resource.base,
+        &resource.changes,
+        &TopicNames,
+    )?;
+    if configs == topic.configs {
+        return Ok(Attempt::Made);
     }
-    check_together(&configs).map_err(AlterConfigsRefusal::Conflict)?;
-    Ok(configs)
+    let change = AlterTopic {
+        topic: topic.id,
+        change: TopicChange::Configs {
+            expected: topic.configs.clone(),
+            configs,
+        },
+        validate_only: resource.validate_only,
+    };
+    match front.catalogue.alter_by(deadline, change).await {
+        Ok(_) => Ok(Attempt::Made),
+        Err(AlterTopicError::Changed) => Ok(Attempt::Overtaken),
+        Err(AlterTopicError::Unknown) => Err(AlterConfigsRefusal::UnknownTopic),
+        Err(error) => Err(AlterConfigsRefusal::Refused(error)),
+    }
 }
 
-/// What a setting is to be; `None`: the default again.
-fn value(
-    definition: &'static ConfigDefinition,
-    present: Option<&str>,
-    change: &Change,
-) -> Result<Option<String>, AlterConfigsRefusal> {
-    let asked = change.value.as_deref().unwrap_or_default();
-    let is_list = definition.kind == ConfigKind::List;
-    if matches!(change.operation, APPEND | SUBTRACT) && !is_list {
-        let name = definition.name;
-        return Err(AlterConfigsRefusal::NotAList { name });
+async fn alter_broker(
+    front: &Front,
+    deadline: MonotonicTime,
+    resource: &Resource,
+    scope: BrokerScope,
+    table: &TopicTable,
+) -> Result<Attempt, AlterConfigsRefusal> {
+    let expected = table.brokers().of(scope);
+    let names = BrokerNames(&front.config);
+    let configs = changed(&expected, resource.base, &resource.changes, &names);
+    let configs = configs.map_err(of_broker)?;
+    if configs == expected || resource.validate_only {
+        return Ok(Attempt::Made);
     }
-    let present = present.unwrap_or(definition.default);
-    let present = present.split(',').filter(|word| !word.is_empty());
-    let asked_words = || asked.split(',').map(str::trim);
-    let words: Vec<&str> = match change.operation {
-        SET => return Ok(Some(asked.to_owned())),
-        DELETE => return Ok(None),
-        APPEND => {
-            let mut words: Vec<&str> = present.collect();
-            for word in asked_words() {
-                if !words.contains(&word) {
-                    words.push(word);
-                }
-            }
-            words
-        }
-        _ => present
-            .filter(|word| asked_words().all(|gone| gone != *word))
-            .collect(),
+    let change = AlterBroker {
+        scope,
+        expected,
+        configs,
     };
-    Ok(Some(words.join(",")))
+    match front.catalogue.alter_broker_by(deadline, change).await {
+        Ok(()) => Ok(Attempt::Made),
+        Err(AlterBrokerError::Changed) => Ok(Attempt::Overtaken),
+        Err(error) => Err(AlterConfigsRefusal::BrokerRefused(error)),
+    }
 }
 
-/// Whatever is asked for, it is refused: the question is in which words.
-fn alter_broker(front: &Front, resource: &Resource) -> Result<(), AlterConfigsRefusal> {
-    if !resource.name.is_empty() {
-        let asked: Option<i32> = resource.name.parse().ok();
-        let asked = asked.ok_or(AlterConfigsRefusal::NotABroker)?;
-        if asked != front.config.node_id {
-            return Err(AlterConfigsRefusal::OtherBroker { asked });
+/// Values that a broker's setting cannot have are a case of their own.
+fn of_broker(refusal: AlterConfigsRefusal) -> AlterConfigsRefusal {
+    match refusal {
+        AlterConfigsRefusal::InvalidValue { name, source } => {
+            AlterConfigsRefusal::InvalidBrokerValue { name, source }
         }
+        AlterConfigsRefusal::Conflict(source) => AlterConfigsRefusal::BrokerConflict(source),
+        other => other,
     }
-    let Some(change) = resource.changes.first() else {
-        return Ok(());
-    };
-    let known = broker_configs(&front.config);
-    let name = ShownText::new(&change.name);
-    match known.iter().any(|config| *config.name == *change.name) {
-        true => Err(AlterConfigsRefusal::Static { name }),
-        false => Err(AlterConfigsRefusal::UnknownBrokerKey { name }),
+}
+
+/// Whose settings: those of all brokers, or of this one. Others know their own.
+fn scope(front: &Front, resource: &Resource) -> Result<BrokerScope, AlterConfigsRefusal> {
+    if resource.name.is_empty() {
+        return Ok(BrokerScope::All);
+    }
+    let asked: Option<i32> = resource.name.parse().ok();
+    let asked = asked.ok_or(AlterConfigsRefusal::NotABroker)?;
+    if asked != front.config.node_id {
+        return Err(AlterConfigsRefusal::OtherBroker { asked });
+    }
+    Ok(BrokerScope::Node(asked))
+}
+
+impl Names for TopicNames {
+    fn find(
+        &self,
+        name: &str,
+    ) -> Result<(&'static str, &'static ConfigDefinition), AlterConfigsRefusal> {
+        let definition = topic_config(name).ok_or_else(|| {
+            let name = ShownText::new(name);
+            AlterConfigsRefusal::UnknownKey { name }
+        })?;
+        Ok((definition.name, definition))
+    }
+
+    fn kept(&self, definition: &'static ConfigDefinition) -> Option<&'static str> {
+        Some(definition.name)
+    }
+}
+
+impl Names for BrokerNames<'_> {
+    fn find(
+        &self,
+        name: &str,
+    ) -> Result<(&'static str, &'static ConfigDefinition), AlterConfigsRefusal> {
+        let found = broker_config(name).and_then(|definition| {
+            let name = definition.broker_name?;
+            Some((name, definition))
+        });
+        found.ok_or_else(|| {
+            let shown = ShownText::new(name);
+            match is_static(self.0, name) {
+                true => AlterConfigsRefusal::Static { name: shown },
+                false => AlterConfigsRefusal::UnknownBrokerKey { name: shown },
+            }
+        })
+    }
+
+    fn kept(&self, definition: &'static ConfigDefinition) -> Option<&'static str> {
+        definition.broker_name
     }
 }

@@ -1,10 +1,11 @@
 //! Settings of this broker that Kafka's tools read, under Kafka's names.
 //!
-//! Only what is true here, plus the defaults of all topics under their broker names. All are
-//! read-only: a broker is configured at its start.
+//! Only what is true here, plus the defaults of all topics under their broker names. These change
+//! while brokers run, for all of them or for one; the rest is read-only, set at a broker's start.
 
-use esker_metadata_api::configs::{ConfigKind, TOPIC_CONFIGS};
+use esker_metadata_api::configs::{ConfigDefinition, ConfigKind, TOPIC_CONFIGS};
 use esker_metadata_api::limits::{GROUP_MEMBERS_MAX, OFFSET_METADATA_BYTES_MAX};
+use esker_metadata_api::{BrokerConfigs, BrokerScope};
 
 use crate::config::AdminConfig;
 use crate::describe_configs::ConfigSource;
@@ -20,34 +21,95 @@ pub(crate) struct BrokerConfig {
     pub(crate) value: Option<String>,
     pub(crate) kind: ConfigKind,
     pub(crate) source: ConfigSource,
+    /// Values with their sources, in the order in which they count; the first is the one that holds.
+    pub(crate) synonyms: Vec<(String, ConfigSource)>,
+    pub(crate) is_read_only: bool,
     pub(crate) documentation: &'static str,
 }
 
-/// All of them, by name.
-pub(crate) fn broker_configs(config: &AdminConfig) -> Vec<BrokerConfig> {
-    let mut configs = own(config);
-    configs.extend(fixed());
-    configs.extend(TOPIC_CONFIGS.iter().filter_map(|definition| {
-        Some(BrokerConfig {
-            name: definition.broker_name?,
-            value: Some(definition.default.to_owned()),
-            kind: definition.kind,
-            source: ConfigSource::Default,
-            documentation: definition.documentation,
-        })
-    }));
+/// Those of this broker, by name.
+pub(crate) fn broker_configs(config: &AdminConfig, brokers: &BrokerConfigs) -> Vec<BrokerConfig> {
+    let mut configs = at_start(config);
+    let definitions = TOPIC_CONFIGS.iter();
+    let scopes = [BrokerScope::Node(config.node_id), BrokerScope::All];
+    configs.extend(definitions.filter_map(|one| dynamic(one, brokers, &scopes)));
     configs.sort_by_key(|config| config.name);
     configs
 }
 
-/// What the operator decides.
-fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
-    let set = |name, value: Option<String>, kind, documentation| BrokerConfig {
+/// Those that all brokers were given, by name; the default behind them is not told, as in Kafka.
+pub(crate) fn shared_configs(brokers: &BrokerConfigs) -> Vec<BrokerConfig> {
+    let definitions = TOPIC_CONFIGS.iter();
+    let all = definitions.filter_map(|one| dynamic(one, brokers, &[BrokerScope::All]));
+    let given = ConfigSource::DynamicDefaultBroker;
+    let mut shared: Vec<_> = all.filter(|config| config.source == given).collect();
+    for config in &mut shared {
+        config.synonyms.retain(|(_, source)| *source == given);
+    }
+    shared.sort_by_key(|config| config.name);
+    shared
+}
+
+/// Whether a broker has the setting, and it is set at its start.
+pub(crate) fn is_static(config: &AdminConfig, name: &str) -> bool {
+    at_start(config).iter().any(|known| known.name == name)
+}
+
+/// The default of all topics, as the first of `scopes` that was given one has it.
+fn dynamic(
+    definition: &'static ConfigDefinition,
+    brokers: &BrokerConfigs,
+    scopes: &[BrokerScope],
+) -> Option<BrokerConfig> {
+    let name = definition.broker_name?;
+    let given = scopes.iter().filter_map(|scope| {
+        let value = brokers.in_scope(*scope, name)?;
+        Some((value.to_owned(), ConfigSource::of_scope(*scope)))
+    });
+    let default = (definition.default.to_owned(), ConfigSource::Default);
+    let synonyms: Vec<_> = given.chain([default]).collect();
+    let (value, source) = synonyms.first().cloned()?;
+    Some(BrokerConfig {
+        name,
+        value: Some(value),
+        kind: definition.kind,
+        source,
+        synonyms,
+        is_read_only: false,
+        documentation: definition.documentation,
+    })
+}
+
+/// What is set at the start, or never.
+fn at_start(config: &AdminConfig) -> Vec<BrokerConfig> {
+    let mut configs = own(config);
+    configs.extend(fixed());
+    configs
+}
+
+fn read_only(
+    name: &'static str,
+    value: Option<String>,
+    kind: ConfigKind,
+    source: ConfigSource,
+    documentation: &'static str,
+) -> BrokerConfig {
+    let synonyms = value.iter().map(|value| (value.clone(), source)).collect();
+    BrokerConfig {
         name,
         value,
         kind,
-        source: ConfigSource::StaticBroker,
+        source,
+        synonyms,
+        is_read_only: true,
         documentation,
+    }
+}
+
+/// What the operator decides.
+fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
+    let set = |name, value, kind, documentation| {
+        read_only(name, value, kind, ConfigSource::StaticBroker, documentation)
     };
     let (host, port) = (&config.advertised_host, config.advertised_port);
     vec![
@@ -98,12 +160,14 @@ fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
 
 /// What nobody can change.
 fn fixed() -> [BrokerConfig; 5] {
-    let fixed = |name, value: String, kind, documentation| BrokerConfig {
-        name,
-        value: Some(value),
-        kind,
-        source: ConfigSource::Default,
-        documentation,
+    let fixed = |name, value, kind, documentation| {
+        read_only(
+            name,
+            Some(value),
+            kind,
+            ConfigSource::Default,
+            documentation,
+        )
     };
     [
         fixed(
@@ -145,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_name_is_there_once_and_topic_defaults_are_among_them() {
-        let configs = broker_configs(&AdminConfig::default());
+        let configs = broker_configs(&AdminConfig::default(), &BrokerConfigs::default());
 
         assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
         for name in [
@@ -171,7 +235,7 @@ mod tests {
             ..AdminConfig::default()
         };
 
-        let shown = broker_configs(&config);
+        let shown = broker_configs(&config, &BrokerConfigs::default());
 
         for name in ["num.partitions", "default.replication.factor"] {
             let one = shown.iter().find(|config| config.name == name).unwrap();

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use esker_env::{Clock, Env, timeout};
 use esker_metadata_api::{
-    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, Leadership, ListedOffset,
-    LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic, TopicAdmin, TopicRef, TopicTable,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
+    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, GroupReply,
+    GroupRequest, Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery,
+    Topic, TopicAdmin, TopicRef, TopicTable,
 };
 use esker_types::{ClusterId, MonotonicTime, Offset, ProducerId, TopicId, TopicPartition};
 
@@ -161,6 +162,31 @@ impl Catalogue {
         let change = self.topic_admin.alter_topic(request);
         let altered = timeout(self.clock.as_ref(), left, change).await;
         altered.unwrap_or(Err(AlterTopicError::Metadata(MetadataError::Unknown)))
+    }
+
+    /// Changes settings of brokers. At `deadline` it is not known whether they are changed.
+    pub(crate) async fn alter_broker_by(
+        &self,
+        deadline: MonotonicTime,
+        request: AlterBroker,
+    ) -> Result<(), AlterBrokerError> {
+        let left = self.left(deadline);
+        if left.is_zero() {
+            return Err(AlterBrokerError::Metadata(MetadataError::Unavailable));
+        }
+        let change = self.topic_admin.alter_broker(request);
+        let altered = timeout(self.clock.as_ref(), left, change).await;
+        altered.unwrap_or(Err(AlterBrokerError::Metadata(MetadataError::Unknown)))
+    }
+
+    /// The producers that a partition remembers, current (R1).
+    pub(crate) async fn producers(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> Result<Vec<ActiveProducer>, LogIndexError> {
+        let question = self.topic_admin.producers(topic_partition);
+        let answer = timeout(self.clock.as_ref(), self.limit, question).await;
+        answer.unwrap_or(Err(LogIndexError::Metadata(MetadataError::Unknown)))
     }
 
     /// Deletes records. At `deadline` it is not known whether they are gone.

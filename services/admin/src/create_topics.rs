@@ -78,7 +78,7 @@ pub(crate) async fn answer(
             (Ok(_), Err(error)) => Err(CreationRefusal::NotStarted(error)),
             (Ok(topic), Ok(())) => create(front, deadline, topic).await,
         };
-        result(name, created)
+        result(name, created, front)
     };
     let results = futures::stream::iter(checked)
         .map(one)
@@ -227,7 +227,11 @@ fn configs(asked: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, String>,
     Ok(configs)
 }
 
-fn result(name: WireName, created: Result<Arc<Topic>, CreationRefusal>) -> CreatableTopicResult {
+fn result(
+    name: WireName,
+    created: Result<Arc<Topic>, CreationRefusal>,
+    front: &Front,
+) -> CreatableTopicResult {
     let result = CreatableTopicResult::default().with_name(name);
     match created {
         Ok(topic) => result
@@ -235,7 +239,7 @@ fn result(name: WireName, created: Result<Arc<Topic>, CreationRefusal>) -> Creat
             .with_error_message(None)
             .with_num_partitions(i32::try_from(topic.partition_count.get()).unwrap_or(i32::MAX))
             .with_replication_factor(i16::try_from(topic.replication_factor).unwrap_or(i16::MAX))
-            .with_configs(Some(shown_configs(&topic))),
+            .with_configs(Some(shown_configs(&topic, front))),
         Err(refusal) => result
             .with_error_code(reply::creation(&refusal).code())
             .with_error_message(Some(reply::words(&refusal)))
@@ -246,14 +250,22 @@ fn result(name: WireName, created: Result<Arc<Topic>, CreationRefusal>) -> Creat
 }
 
 /// Every setting with the value that holds now (version 5 and later).
-fn shown_configs(topic: &Topic) -> Vec<CreatableTopicConfigs> {
+fn shown_configs(topic: &Topic, front: &Front) -> Vec<CreatableTopicConfigs> {
+    let table = front.catalogue.cached();
+    let of_brokers = |definition: &ConfigDefinition| {
+        let (scope, value) = table
+            .brokers()
+            .value(front.config.node_id, definition.broker_name?)?;
+        Some((value, ConfigSource::of_scope(scope)))
+    };
     let one = |definition: &'static ConfigDefinition| {
-        let set = definition.set_by(topic);
-        let value = set.unwrap_or(definition.default).to_owned();
-        let source = set.map_or(ConfigSource::Default, |_| ConfigSource::Topic);
+        let own = definition.set_by(topic);
+        let own = own.map(|value| (value, ConfigSource::Topic));
+        let set = own.or_else(|| of_brokers(definition));
+        let (value, source) = set.unwrap_or((definition.default, ConfigSource::Default));
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(definition.name))
-            .with_value(Some(StrBytes::from_string(value)))
+            .with_value(Some(StrBytes::from_string(value.to_owned())))
             .with_config_source(source.code())
     };
     TOPIC_CONFIGS.iter().map(one).collect()

@@ -1,4 +1,6 @@
 //! DeleteRecords: the log of a partition begins later, durably before the answer.
+//!
+//! A topic that is only compacted loses none: whoever reads it from its beginning relies on that.
 
 use esker_kafka::RequestContext;
 use esker_kafka::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -6,6 +8,7 @@ use esker_kafka::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
 use esker_kafka::messages::{DeleteRecordsRequest, DeleteRecordsResponse, TopicName as WireName};
+use esker_metadata_api::configs::cleanup_policy;
 use esker_metadata_api::{DeleteBefore, DeleteRecordsError, TopicTable};
 use esker_types::{MonotonicTime, Offset};
 use futures::StreamExt as _;
@@ -68,6 +71,13 @@ async fn delete(
             RecordsRefusal::Refused(DeleteRecordsError::Metadata(error))
         })
     })?;
+    let policy = view
+        .table
+        .with_id(at.topic)
+        .map(|topic| cleanup_policy(topic));
+    if policy.is_some_and(|policy| policy.compact && !policy.delete) {
+        return Err(RecordsRefusal::Compacted);
+    }
     let before = match (offset, Offset::from_wire(offset)) {
         (HIGH_WATERMARK, _) => DeleteBefore::HighWatermark,
         (_, Some(offset)) => DeleteBefore::Offset(offset),

@@ -1,8 +1,9 @@
 //! DescribeConfigs: every setting of a topic, and what tools read of this broker.
 //!
-//! A setting's source is the topic where the topic set it, the broker's start where the operator
-//! did (static), else the default. Synonyms name, in the order in which they count, the topic's own
-//! value and the broker's setting that is the default of all topics.
+//! A setting's source is the topic where the topic set it, the broker or all brokers where they were
+//! given it while they run, the broker's start where the operator did (static), else the default.
+//! Synonyms name, in the order in which they count, the topic's own value and those of the broker's
+//! setting that is the default of all topics.
 
 use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
 use esker_kafka::messages::describe_configs_response::{
@@ -10,9 +11,9 @@ use esker_kafka::messages::describe_configs_response::{
 };
 use esker_kafka::messages::{DescribeConfigsRequest, DescribeConfigsResponse, StrBytes};
 use esker_metadata_api::configs::{ConfigDefinition, ConfigKind, TOPIC_CONFIGS};
-use esker_metadata_api::{Topic, TopicName, TopicTable};
+use esker_metadata_api::{BrokerScope, Topic, TopicName, TopicTable};
 
-use crate::broker_configs::{BrokerConfig, broker_configs};
+use crate::broker_configs::{BrokerConfig, broker_configs, shared_configs};
 use crate::catalogue::View;
 use crate::error::ConfigsRefusal;
 use crate::front::Front;
@@ -27,6 +28,10 @@ pub(crate) const BROKER_RESOURCE: i8 = 4;
 pub(crate) enum ConfigSource {
     /// The topic itself.
     Topic,
+    /// This broker, while it runs.
+    DynamicBroker,
+    /// All brokers, while they run.
+    DynamicDefaultBroker,
     /// The broker's configuration at its start.
     StaticBroker,
     /// Nobody set it.
@@ -34,10 +39,19 @@ pub(crate) enum ConfigSource {
 }
 
 impl ConfigSource {
+    pub(crate) fn of_scope(scope: BrokerScope) -> Self {
+        match scope {
+            BrokerScope::All => Self::DynamicDefaultBroker,
+            BrokerScope::Node(_) => Self::DynamicBroker,
+        }
+    }
+
     /// Kafka's number.
     pub(crate) fn code(self) -> i8 {
         match self {
             Self::Topic => 1,
+            Self::DynamicBroker => 2,
+            Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
         }
@@ -115,44 +129,58 @@ fn described(
             let topic = view.table.named(name).ok_or_else(|| {
                 view.gap(ConfigsRefusal::UnknownTopic, ConfigsRefusal::NotAnswered)
             })?;
-            let one = |definition| topic_entry(definition, topic, detail);
+            let brokers = broker_configs(&front.config, view.table.brokers());
+            let one = |definition| topic_entry(definition, topic, &brokers, detail);
             Ok(TOPIC_CONFIGS.iter().map(one).collect())
         }
-        // Settings of all brokers at once: none can be set.
-        BROKER_RESOURCE if name.is_empty() => Ok(Vec::new()),
+        BROKER_RESOURCE if name.is_empty() => {
+            let configs = shared_configs(view.table.brokers());
+            let one = |config| broker_entry(config, detail);
+            Ok(configs.iter().map(one).collect())
+        }
         BROKER_RESOURCE => {
             let asked: i32 = name.parse().map_err(|_| ConfigsRefusal::NotABroker)?;
             let here = front.config.node_id;
             if asked != here {
                 return Err(ConfigsRefusal::OtherBroker { here, asked });
             }
-            let configs = broker_configs(&front.config);
-            Ok(configs
-                .iter()
-                .map(|config| broker_entry(config, detail))
-                .collect())
+            let configs = broker_configs(&front.config, view.table.brokers());
+            let one = |config| broker_entry(config, detail);
+            Ok(configs.iter().map(one).collect())
         }
         code => Err(ConfigsRefusal::ResourceType { code }),
     }
 }
 
+/// `brokers` are the settings of this broker.
 fn topic_entry(
     definition: &ConfigDefinition,
     topic: &Topic,
+    brokers: &[BrokerConfig],
     detail: Detail,
 ) -> DescribeConfigsResourceResult {
     let own = definition.set_by(topic);
-    let own_synonym = own.map(|value| synonym(definition.name, value, ConfigSource::Topic));
-    let broker_name = definition.broker_name.filter(|name| !is_unset(name));
-    let broker_synonym =
-        broker_name.map(|name| synonym(name, definition.default, ConfigSource::Default));
-    let source = own.map_or(ConfigSource::Default, |_| ConfigSource::Topic);
-    let synonyms = own_synonym.into_iter().chain(broker_synonym);
+    let own = own.map(|value| (definition.name, value.to_owned(), ConfigSource::Topic));
+    let broker = definition.broker_name.and_then(|name| {
+        let place = brokers.binary_search_by_key(&name, |config| config.name);
+        place.ok().and_then(|place| brokers.get(place))
+    });
+    let of_broker = broker.into_iter().flat_map(|config| {
+        let synonyms = config.synonyms.iter();
+        let named = synonyms.map(|(value, source)| (config.name, value.clone(), *source));
+        named.filter(|(name, _, source)| *source != ConfigSource::Default || !is_unset(name))
+    });
+    let default = || {
+        let value = definition.default.to_owned();
+        (definition.name, value, ConfigSource::Default)
+    };
+    let all: Vec<_> = own.into_iter().chain(of_broker).collect();
+    let (_, value, source) = all.first().cloned().unwrap_or_else(default);
     DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(definition.name))
-        .with_value(Some(text(own.unwrap_or(definition.default))))
+        .with_value(Some(text(&value)))
         .with_config_source(source.code())
-        .with_synonyms(synonyms.filter(|_| detail.synonyms).collect())
+        .with_synonyms(synonyms(&all, detail))
         .with_config_type(type_code(definition.kind))
         .with_documentation(documentation(definition.documentation, detail))
 }
@@ -170,23 +198,33 @@ fn is_unset(broker_name: &str) -> bool {
 }
 
 fn broker_entry(config: &BrokerConfig, detail: Detail) -> DescribeConfigsResourceResult {
-    let own = config.value.as_deref();
-    let synonym = own.map(|value| synonym(config.name, value, config.source));
+    let all = config.synonyms.iter();
+    let all: Vec<_> = all
+        .map(|(value, source)| (config.name, value.clone(), *source))
+        .collect();
     DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_static_str(config.name))
-        .with_value(own.map(text))
-        .with_read_only(true)
+        .with_value(config.value.as_deref().map(text))
+        .with_read_only(config.is_read_only)
         .with_config_source(config.source.code())
-        .with_synonyms(synonym.into_iter().filter(|_| detail.synonyms).collect())
+        .with_synonyms(synonyms(&all, detail))
         .with_config_type(type_code(config.kind))
         .with_documentation(documentation(config.documentation, detail))
 }
 
-fn synonym(name: &'static str, value: &str, source: ConfigSource) -> DescribeConfigsSynonym {
-    DescribeConfigsSynonym::default()
-        .with_name(StrBytes::from_static_str(name))
-        .with_value(Some(text(value)))
-        .with_source(source.code())
+/// Names, values and sources, if they are asked for.
+fn synonyms(
+    all: &[(&'static str, String, ConfigSource)],
+    detail: Detail,
+) -> Vec<DescribeConfigsSynonym> {
+    let one = |(name, value, source): &(&'static str, String, ConfigSource)| {
+        DescribeConfigsSynonym::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(Some(text(value)))
+            .with_source(source.code())
+    };
+    let shown = all.iter().filter(|_| detail.synonyms);
+    shown.map(one).collect()
 }
 
 fn documentation(documentation: &'static str, detail: Detail) -> Option<StrBytes> {

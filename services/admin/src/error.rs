@@ -2,12 +2,12 @@
 
 use esker_metadata_api::configs::ConfigError;
 use esker_metadata_api::{
-    AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError, GroupError,
-    LogIndexError, MetadataError, TopicName, TopicNameError,
+    AlterBrokerError, AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError,
+    GroupError, LogIndexError, MetadataError, TopicName, TopicNameError,
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 
-use crate::limits::SHOWN_CHARACTERS_MAX;
+use crate::limits::{DESCRIBED_PRODUCERS_MAX, SHOWN_CHARACTERS_MAX};
 
 /// Why nothing is said of a topic (Metadata, DescribeTopicPartitions).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -235,12 +235,24 @@ pub(crate) enum AlterConfigsRefusal {
         /// Who was asked for.
         asked: i32,
     },
-    /// Brokers are configured at their start.
+    /// All but the defaults of topics is configured at a broker's start.
     #[error("config {name} cannot be changed while the broker runs: set it at its start")]
     Static {
         /// What the client wrote, cut to a sane length.
         name: ShownText,
     },
+    /// A setting of brokers with a value that it cannot have.
+    #[error("invalid value for broker configuration {name}")]
+    InvalidBrokerValue {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with the value.
+        #[source]
+        source: ConfigError,
+    },
+    /// Settings of brokers that exclude each other.
+    #[error("broker configs contradict each other")]
+    BrokerConflict(#[source] ConfigError),
     /// Brokers have no such setting.
     #[error("unknown broker config name: {name}")]
     UnknownBrokerKey {
@@ -259,6 +271,9 @@ pub(crate) enum AlterConfigsRefusal {
     /// The metadata service refused it, or its outcome is unknown.
     #[error("configs were not changed")]
     Refused(#[source] AlterTopicError),
+    /// The metadata service refused a change of brokers, or its outcome is unknown.
+    #[error("configs of the broker were not changed")]
+    BrokerRefused(#[source] AlterBrokerError),
 }
 
 /// Why a topic did not get more partitions.
@@ -301,6 +316,9 @@ pub(crate) enum RecordsRefusal {
     /// Below -1.
     #[error("offset is negative")]
     NegativeOffset,
+    /// Its topic's policy is compaction alone.
+    #[error("records cannot be deleted: the topic's cleanup.policy has no delete")]
+    Compacted,
     /// The metadata service refused it, or its outcome is unknown.
     #[error("records were not deleted")]
     Refused(#[source] DeleteRecordsError),
@@ -320,6 +338,23 @@ pub(crate) enum EpochRefusal {
     NewerLeader,
     /// The log's end could not be found out.
     #[error("end of the log is not known now")]
+    NotAnswered(#[source] LogIndexError),
+}
+
+/// Why the producers of a partition are not described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProducersRefusal {
+    /// The topic or partition does not exist, currently (R1).
+    #[error("topic or partition does not exist")]
+    UnknownPartition,
+    /// Whether it exists could not be found out.
+    #[error("whether the topic exists is not known now")]
+    NotConfirmed(#[source] MetadataError),
+    /// The answer is full.
+    #[error("an answer describes at most {DESCRIBED_PRODUCERS_MAX} producers: ask for fewer")]
+    TooMany,
+    /// The sequencer did not answer.
+    #[error("producers are not known now")]
     NotAnswered(#[source] LogIndexError),
 }
 

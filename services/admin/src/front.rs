@@ -18,7 +18,7 @@ use crate::{
     absent, alter_configs, cluster, config_resources, create_partitions, create_topics,
     delete_records, delete_topics, describe_configs, describe_topics, group_deletion, groups,
     leader_epochs, log_dirs, membership, metadata, offset_commit, offset_fetch, producer_ids,
-    quorum, reassignments,
+    producer_states, quorum, reassignments,
 };
 
 /// Whom a front asks.
@@ -127,6 +127,7 @@ impl Front {
             request @ (Request::DeleteRecords(_)
             | Request::OffsetForLeaderEpoch(_)
             | Request::DescribeLogDirs(_)
+            | Request::DescribeProducers(_)
             | Request::ElectLeaders(_)
             | Request::AlterPartitionReassignments(_)
             | Request::ListPartitionReassignments(_)) => {
@@ -222,6 +223,9 @@ impl Front {
             }
             Request::DescribeLogDirs(request) => {
                 Response::DescribeLogDirs(log_dirs::answer(self, request).await)
+            }
+            Request::DescribeProducers(request) => {
+                Response::DescribeProducers(producer_states::answer(self, request).await)
             }
             Request::ElectLeaders(request) => Response::ElectLeaders(
                 reassignments::elect(self, context.api_version, request).await,

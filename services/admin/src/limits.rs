@@ -17,6 +17,8 @@ pub const OFFSET_GROUPS_PARALLEL: usize = 16;
 /// Partitions in one answer to DescribeTopicPartitions, as in Kafka
 /// (`max.request.partition.size.limit`).
 pub const DESCRIBED_PARTITIONS_MAX: usize = 2000;
+/// Producers in one answer to DescribeProducers; partitions beyond are refused.
+pub const DESCRIBED_PRODUCERS_MAX: usize = 100_000;
 /// Characters of a client's own text that an error message sends back.
 pub const SHOWN_CHARACTERS_MAX: usize = 100;
 

@@ -256,7 +256,23 @@ fn milliseconds(value: i32) -> Duration {
     u64::try_from(value).map_or(Duration::ZERO, Duration::from_millis)
 }
 
-/// As Kafka's tools know it: an address with a slash before it.
+/// As Kafka's tools know it: an address with a slash before it; one of IPv4 is shown as such, also
+/// when it came to a socket of IPv6.
 fn shown_address(address: IpAddr) -> String {
+    let address = address.to_canonical();
     format!("/{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_shown_by_the_address_that_it_has() {
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        let other: IpAddr = "fd00::1".parse().unwrap();
+
+        assert_eq!(shown_address(mapped), "/10.0.0.1");
+        assert_eq!(shown_address(other), "/fd00::1");
+    }
 }

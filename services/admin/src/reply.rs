@@ -9,14 +9,15 @@ use std::error::Error;
 use esker_kafka::KafkaError;
 use esker_kafka::messages::StrBytes;
 use esker_metadata_api::{
-    AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError, GroupError,
-    LogIndexError, MetadataError,
+    AlterBrokerError, AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError,
+    GroupError, LogIndexError, MetadataError,
 };
 
 use crate::error::{
     Absent, AlterConfigsRefusal, ClusterRefusal, ConfigsRefusal, CoordinatorRefusal,
     CreationRefusal, DeletionRefusal, EpochRefusal, GroupRefusal, PartitionsRefusal,
-    PlacementRefusal, ProducerRefusal, QuorumRefusal, RecordsRefusal, TopicRefusal,
+    PlacementRefusal, ProducerRefusal, ProducersRefusal, QuorumRefusal, RecordsRefusal,
+    TopicRefusal,
 };
 
 /// What a success is told as.
@@ -166,6 +167,9 @@ pub(crate) fn alter_configs(refusal: &AlterConfigsRefusal) -> KafkaError {
         | AlterConfigsRefusal::NotABroker
         | AlterConfigsRefusal::OtherBroker { .. }
         | AlterConfigsRefusal::Static { .. }
+        // Values of topics are told with a code of their own, those of brokers are not.
+        | AlterConfigsRefusal::InvalidBrokerValue { .. }
+        | AlterConfigsRefusal::BrokerConflict(_)
         | AlterConfigsRefusal::ResourceType { .. } => KafkaError::InvalidRequest,
         AlterConfigsRefusal::InvalidName(_) => KafkaError::InvalidTopicException,
         AlterConfigsRefusal::UnknownTopic => KafkaError::UnknownTopicOrPartition,
@@ -176,6 +180,11 @@ pub(crate) fn alter_configs(refusal: &AlterConfigsRefusal) -> KafkaError {
         | AlterConfigsRefusal::Conflict(_) => KafkaError::InvalidConfig,
         AlterConfigsRefusal::NotStarted(error) => change_not_started(*error),
         AlterConfigsRefusal::Refused(error) => alteration(*error),
+        AlterConfigsRefusal::BrokerRefused(error) => match error {
+            AlterBrokerError::Changed => KafkaError::RequestTimedOut,
+            AlterBrokerError::TooManyBrokers => KafkaError::PolicyViolation,
+            AlterBrokerError::Metadata(error) => change_unanswered(*error),
+        },
     }
 }
 
@@ -184,6 +193,7 @@ pub(crate) fn records(refusal: RecordsRefusal) -> KafkaError {
     match refusal {
         RecordsRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
         RecordsRefusal::NegativeOffset => KafkaError::OffsetOutOfRange,
+        RecordsRefusal::Compacted => KafkaError::PolicyViolation,
         RecordsRefusal::Refused(error) => match error {
             DeleteRecordsError::UnknownPartition => KafkaError::UnknownTopicOrPartition,
             DeleteRecordsError::OutOfRange { .. } => KafkaError::OffsetOutOfRange,
@@ -204,6 +214,30 @@ pub(crate) fn leader_epoch(refusal: EpochRefusal) -> KafkaError {
             LogIndexError::NotDecided => KafkaError::OffsetNotAvailable,
             LogIndexError::Metadata(error) => topic_unanswered(error),
         },
+    }
+}
+
+/// Of one partition in DescribeProducers: admin clients ask again on 3 and 6 only.
+pub(crate) fn producers(refusal: ProducersRefusal) -> KafkaError {
+    match refusal {
+        ProducersRefusal::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+        ProducersRefusal::TooMany => KafkaError::PolicyViolation,
+        ProducersRefusal::NotConfirmed(error) => producers_unanswered(error),
+        ProducersRefusal::NotAnswered(error) => match error {
+            LogIndexError::UnknownPartition => KafkaError::UnknownTopicOrPartition,
+            LogIndexError::NotDecided => KafkaError::NotLeaderOrFollower,
+            LogIndexError::Metadata(error) => producers_unanswered(error),
+        },
+    }
+}
+
+fn producers_unanswered(error: MetadataError) -> KafkaError {
+    match error {
+        MetadataError::Recovering
+        | MetadataError::Unavailable
+        | MetadataError::Unknown
+        | MetadataError::Deposed
+        | MetadataError::Overloaded => KafkaError::NotLeaderOrFollower,
     }
 }
 

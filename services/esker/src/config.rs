@@ -55,6 +55,14 @@ pub(crate) struct S3Settings {
     pub(crate) checksum: UploadChecksum,
 }
 
+/// How many Kafka connections there may be, and for how long without use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KafkaLimits {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) idle_timeout: Duration,
+}
+
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
@@ -81,6 +89,7 @@ pub(crate) struct ServeConfig {
     pub(crate) segments_in_flight: usize,
     pub(crate) produce_buffer_bytes: usize,
     pub(crate) cache_bytes: usize,
+    pub(crate) kafka: KafkaLimits,
     pub(crate) auto_create_topics: bool,
     pub(crate) default_partitions: u32,
     pub(crate) group_delay: Duration,
@@ -252,6 +261,20 @@ fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
     }
 }
 
+fn read_kafka_limits(reader: &mut Reader<'_>) -> KafkaLimits {
+    let mut count = |setting| reader.number(setting, "1 to 1000000 is wanted", 1..=1_000_000, 1);
+    let connections = count(name::KAFKA_CONNECTIONS);
+    let connections_per_address = count(name::KAFKA_CONNECTIONS_PER_ADDRESS);
+    let wanted = "milliseconds from a second to a day are wanted";
+    let times = 1000..=24 * 60 * 60 * 1000;
+    let idle_timeout = reader.number(name::KAFKA_IDLE_TIMEOUT_MS, wanted, times, 1000);
+    KafkaLimits {
+        connections,
+        connections_per_address,
+        idle_timeout: Duration::from_millis(idle_timeout),
+    }
+}
+
 fn read_store(reader: &mut Reader<'_>) -> StoreUrl {
     let wanted = "file:///dir, s3://bucket/prefix or memory: is wanted";
     let store = reader.optional(name::STORE, wanted, parse_store);
@@ -329,6 +352,7 @@ impl ServeConfig {
                 32 * 1024 * 1024..=usize::MAX,
                 0,
             ),
+            kafka: read_kafka_limits(reading),
             auto_create_topics: reading.switch(name::AUTO_CREATE_TOPICS).unwrap_or(true),
             default_partitions: reading.number(
                 name::DEFAULT_PARTITIONS,

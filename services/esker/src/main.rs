@@ -6,6 +6,7 @@ mod doctor;
 mod http_log;
 mod kafka_service;
 mod leader_probe;
+mod open_files;
 mod serve;
 mod serve_command;
 mod store;

@@ -23,6 +23,7 @@ use crate::config::ServeConfig;
 use crate::http_log::{HttpAppender, HttpReader};
 use crate::kafka_service::{Fronts, KafkaService};
 use crate::leader_probe::HttpProbe;
+use crate::open_files;
 use crate::store::OpenStore;
 
 /// A process, put together and not yet running.
@@ -88,6 +89,7 @@ fn metadata_config(config: &ServeConfig) -> MetadataConfig {
     MetadataConfig {
         stall_deadline: config.stall_deadline,
         checkpoint_interval: config.checkpoint_interval,
+        node_id: config.node_id,
         group_initial_rebalance_delay: config.group_delay,
         ..MetadataConfig::default()
     }
@@ -232,6 +234,11 @@ async fn kafka_listener(
     let listener = ListenerConfig {
         listen: config.kafka_listen,
         request_bytes_max: config.produce_buffer_bytes,
+        // What replies that nobody takes hold of the cache is missing for all others.
+        reply_bytes_max: config.cache_bytes / 2,
+        connections_max: open_files::connections_max(config.kafka.connections),
+        connections_per_address_max: config.kafka.connections_per_address,
+        idle_timeout: config.kafka.idle_timeout,
         drain_timeout: config.drain_timeout,
         ..ListenerConfig::default()
     };

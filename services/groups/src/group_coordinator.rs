@@ -71,6 +71,17 @@ impl GroupCoordinator {
         seed: MemberSeed,
     ) -> Vec<GroupEffect> {
         let mut turn = Turn::new(at, self.config);
+        // Whoever looks at a group from outside sees it as time has made it: a session that is over
+        // keeps no group from being deleted because the host has not ticked yet.
+        if matches!(
+            request,
+            GroupRequest::Describe(_)
+                | GroupRequest::List
+                | GroupRequest::Delete(_)
+                | GroupRequest::DeleteOffsets(_)
+        ) {
+            self.run_due(&mut turn);
+        }
         let name = match request {
             GroupRequest::Join(request) => self.join(&mut turn, ticket, request, offsets, seed),
             GroupRequest::Sync(request) => self.sync(&mut turn, ticket, request),
@@ -115,20 +126,25 @@ impl GroupCoordinator {
         name_of: &dyn Fn(TopicId) -> Option<TopicName>,
     ) -> Vec<GroupEffect> {
         let mut turn = Turn::new(at, self.config);
-        while let Some((wake, name)) = self.wakes.pop_first() {
-            if wake > at.now {
-                self.wakes.insert((wake, name));
-                break;
-            }
-            self.wake_of.remove(&name);
-            self.in_group(&name, |group| group.tick(&mut turn));
-            self.settle(&name);
-        }
+        self.run_due(&mut turn);
         if self.sweep_at <= at.now {
             self.sweep_at = at.now.after(EXPIRY_SWEEP_INTERVAL);
             self.sweep(&mut turn, offsets, name_of);
         }
         self.finish(turn)
+    }
+
+    /// Does what is due in every group.
+    fn run_due(&mut self, turn: &mut Turn) {
+        while let Some((wake, name)) = self.wakes.pop_first() {
+            if wake > turn.at.now {
+                self.wakes.insert((wake, name));
+                break;
+            }
+            self.wake_of.remove(&name);
+            self.in_group(&name, |group| group.tick(turn));
+            self.settle(&name);
+        }
     }
 
     /// When [`Self::tick`] has something to do; may be early, never late.

@@ -391,6 +391,7 @@ fn topic(name: &str, partitions: u32) -> Topic {
         partition_count: NonZeroU32::new(partitions).unwrap(),
         replication_factor: 1,
         configs: BTreeMap::new(),
+        defaults: Arc::default(),
     }
 }
 

@@ -1,16 +1,22 @@
 //! Byte permits: how much memory requests may hold, over all connections and of one of them.
 //!
-//! Taken in one order only (pipeline slot, connection bytes, frame bytes, decoded bytes), and
-//! whoever holds the last kind waits for none, so no circle of waiting can form. A request larger
-//! than a whole budget takes all of it. When a budget is used up, sockets are simply not read.
+//! Taken in one order only (pipeline slot, connection bytes, frame bytes, decoded bytes, answer
+//! bytes), and whoever holds the last kind waits for none, so no circle of waiting can form. A
+//! request larger than a whole budget takes all of it. When a budget is used up, sockets are simply
+//! not read; who waits for it has transfers ended that stand still meanwhile.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use esker_env::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::answer_sizes::AnswerSizes;
 use crate::config::ListenerConfig;
-use crate::limits::PIPELINE_MAX;
+use crate::limits::{PIPELINE_MAX, RELIEF_INTERVAL, SMALL_FRAME_BYTES_MAX, SMALL_FRAMES_BYTES_MAX};
 use crate::metrics::Metrics;
+use crate::stragglers::{Holds, Stragglers};
+use crate::versions::Api;
 
 /// One budget in bytes.
 #[derive(Clone, Debug)]
@@ -31,11 +37,56 @@ impl Bytes {
 
     /// Waits in order of arrival. `None` only if the budget were closed, which nobody does.
     async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity);
-        Arc::clone(&self.permits)
-            .acquire_many_owned(wanted)
-            .await
-            .ok()
+        let wanted = self.wanted(bytes);
+        let permits = Arc::clone(&self.permits);
+        permits.acquire_many_owned(wanted).await.ok()
+    }
+
+    /// As [`Self::take`]; while it waits, transfers that hold such memory and stand still are
+    /// ended one after the other.
+    async fn take_relieved(
+        &self,
+        bytes: usize,
+        stragglers: &Stragglers,
+        holds: Holds,
+    ) -> Option<OwnedSemaphorePermit> {
+        let wanted = self.wanted(bytes);
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_many_owned(wanted) {
+            return Some(permit);
+        }
+        let mut acquire = pin!(Arc::clone(&self.permits).acquire_many_owned(wanted));
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut acquire => return permit.ok(),
+                () = stragglers.clock().sleep(RELIEF_INTERVAL) => stragglers.relieve(holds),
+            }
+        }
+    }
+
+    fn wanted(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.capacity)
+    }
+}
+
+/// From which budget a frame's bytes are taken. What is neither Produce nor large has one of its
+/// own: heartbeats and fetches go on while produced bytes wait for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Produce, and whatever is large.
+    Produced,
+    /// The rest.
+    Small,
+}
+
+impl Lane {
+    /// The lane of a frame, by its API key and bytes.
+    pub(crate) fn of(key: i16, bytes: usize) -> Self {
+        if key == Api::Produce.key() || bytes > SMALL_FRAME_BYTES_MAX {
+            Self::Produced
+        } else {
+            Self::Small
+        }
     }
 }
 
@@ -43,7 +94,11 @@ impl Bytes {
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     frames: Bytes,
+    small_frames: Bytes,
     decoded: Bytes,
+    answers: Bytes,
+    answer_sizes: Arc<AnswerSizes>,
+    stragglers: Arc<Stragglers>,
     metrics: Arc<Metrics>,
 }
 
@@ -67,15 +122,24 @@ pub(crate) struct RequestPermit {
     _connection: Option<OwnedSemaphorePermit>,
     _frame: Option<OwnedSemaphorePermit>,
     decoded: Option<OwnedSemaphorePermit>,
+    answer: Option<OwnedSemaphorePermit>,
     bytes: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Budget {
-    pub(crate) fn new(config: &ListenerConfig, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        config: &ListenerConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             frames: Bytes::new(config.request_bytes_max),
+            small_frames: Bytes::new(SMALL_FRAMES_BYTES_MAX),
             decoded: Bytes::new(config.decoded_bytes_max),
+            answers: Bytes::new(config.reply_bytes_max),
+            answer_sizes: Arc::default(),
+            stragglers: Stragglers::new(clock, config.reply_bytes_max),
             metrics,
         }
     }
@@ -109,16 +173,33 @@ impl ConnectionBudget {
         }
     }
 
+    /// Transfers of the listener that wait for their peers.
+    pub(crate) fn stragglers(&self) -> &Arc<Stragglers> {
+        &self.shared.stragglers
+    }
+
+    /// How large the answers of the listener are.
+    pub(crate) fn answer_sizes(&self) -> &Arc<AnswerSizes> {
+        &self.shared.answer_sizes
+    }
+
     /// Waits until a frame of `bytes` may be read into memory. Cancel safe.
-    pub(crate) async fn frame(&self, bytes: usize) -> RequestPermit {
+    pub(crate) async fn frame(&self, bytes: usize, lane: Lane) -> RequestPermit {
         let connection = self.bytes.take(bytes).await;
-        let frame = self.shared.frames.take(bytes).await;
+        let frames = match lane {
+            Lane::Produced => &self.shared.frames,
+            Lane::Small => &self.shared.small_frames,
+        };
+        let stragglers = &self.shared.stragglers;
+        let frame = frames.take_relieved(bytes, stragglers, Holds::Requests);
+        let frame = frame.await;
         let metrics = Arc::clone(&self.shared.metrics);
         metrics.request_bytes_taken(bytes);
         RequestPermit {
             _connection: connection,
             _frame: frame,
             decoded: None,
+            answer: None,
             bytes,
             metrics,
         }
@@ -127,6 +208,18 @@ impl ConnectionBudget {
     /// Waits until the request may be decoded, for which the guard estimated `bytes`.
     pub(crate) async fn decoded(&self, permit: &mut RequestPermit, bytes: usize) {
         permit.decoded = self.shared.decoded.take(bytes).await;
+    }
+
+    /// Waits until an answer to `api` may be made: as large as its last ones were, which is nothing
+    /// for those that were small.
+    pub(crate) async fn answer(&self, permit: &mut RequestPermit, api: Api) {
+        let expected = self.shared.answer_sizes.expected(api);
+        if expected > 0 {
+            let answers = &self.shared.answers;
+            let stragglers = &self.shared.stragglers;
+            let answer = answers.take_relieved(expected, stragglers, Holds::Replies);
+            permit.answer = answer.await;
+        }
     }
 }
 
@@ -138,39 +231,103 @@ impl Drop for RequestPermit {
 
 #[cfg(test)]
 mod tests {
+    use esker_env::SystemClock;
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::frame::FrameError;
+    use crate::limits::ANSWER_BYTES_SMALL;
+    use crate::stragglers::Watched;
 
     fn budget(request_bytes_max: usize) -> ConnectionBudget {
         let config = ListenerConfig {
             request_bytes_max,
             ..ListenerConfig::default()
         };
-        Budget::new(&config, Arc::default()).for_connection(&config)
+        let clock = Arc::new(SystemClock::new());
+        Budget::new(&config, clock, Arc::default()).for_connection(&config)
     }
 
     #[tokio::test]
     async fn bytes_beyond_the_budget_wait_for_bytes_given_back() {
         let budget = budget(100);
-        let first = budget.frame(60).await;
+        let first = budget.frame(60, Lane::Produced).await;
 
-        assert!(budget.frame(60).now_or_never().is_none());
+        assert!(budget.frame(60, Lane::Produced).now_or_never().is_none());
         drop(first);
 
-        assert!(budget.frame(60).now_or_never().is_some());
+        assert!(budget.frame(60, Lane::Produced).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn heartbeats_are_read_while_produced_bytes_wait() {
+        let budget = budget(100);
+        let heartbeat = Api::Heartbeat.key();
+        let small = |bytes| Lane::of(heartbeat, bytes);
+        let _produced = budget.frame(100, Lane::of(Api::Produce.key(), 100)).await;
+
+        let beside = budget.frame(100, small(100)).now_or_never();
+        let large = small(SMALL_FRAME_BYTES_MAX + 1);
+        let rest = budget.frame(SMALL_FRAMES_BYTES_MAX, Lane::Small);
+        let past = rest.now_or_never();
+
+        assert!(beside.is_some() && past.is_none());
+        assert_eq!(small(SMALL_FRAME_BYTES_MAX), Lane::Small);
+        assert_eq!(large, Lane::Produced);
     }
 
     #[tokio::test]
     async fn a_request_above_a_whole_budget_takes_all_of_it() {
         let budget = budget(100);
 
-        let large = budget.frame(1000).await;
+        let large = budget.frame(1000, Lane::Produced).await;
 
-        assert!(budget.frame(1).now_or_never().is_none());
+        assert!(budget.frame(1, Lane::Produced).now_or_never().is_none());
         assert_eq!(large.metrics.request_bytes_in_flight(), 1000);
         drop(large);
-        assert!(budget.frame(1).now_or_never().is_some());
+        assert!(budget.frame(1, Lane::Produced).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_has_a_transfer_ended_that_stands_still() {
+        let budget = budget(100);
+        let held = budget.frame(100, Lane::Produced).await;
+        let mut watched = Watched::new(Some(budget.stragglers()), Holds::Requests, 100);
+        let straggler = async {
+            let cut = watched.step(std::future::pending()).await;
+            drop(held);
+            cut
+        };
+
+        let (cut, _) = tokio::join!(straggler, budget.frame(1, Lane::Produced));
+
+        assert!(matches!(cut, Err(FrameError::Straggler)));
+    }
+
+    #[tokio::test]
+    async fn answers_as_large_as_the_last_ones_wait_and_small_ones_never() {
+        let config = ListenerConfig {
+            reply_bytes_max: 10 * ANSWER_BYTES_SMALL,
+            ..ListenerConfig::default()
+        };
+        let clock = Arc::new(SystemClock::new());
+        let shared = Budget::new(&config, clock, Arc::default());
+        let budget = shared.for_connection(&config);
+        let sizes = budget.answer_sizes();
+        sizes.made(Api::Metadata, 10 * ANSWER_BYTES_SMALL);
+        sizes.made(Api::ListGroups, ANSWER_BYTES_SMALL);
+        let (mut first, mut second) = (
+            budget.frame(1, Lane::Produced).await,
+            budget.frame(1, Lane::Produced).await,
+        );
+
+        budget.answer(&mut first, Api::Metadata).await;
+        let large = budget.answer(&mut second, Api::Metadata).now_or_never();
+        let small = budget.answer(&mut second, Api::ListGroups).now_or_never();
+        drop(first);
+        let after = budget.answer(&mut second, Api::Metadata).now_or_never();
+
+        assert!(large.is_none() && small.is_some() && after.is_some());
     }
 
     #[tokio::test]

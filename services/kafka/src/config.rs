@@ -16,6 +16,9 @@ pub struct ListenerConfig {
     pub request_bytes_max: usize,
     /// Estimated bytes of decoded requests in flight over all connections.
     pub decoded_bytes_max: usize,
+    /// Bytes of replies that may wait for clients to take them: beyond it connections whose client
+    /// takes nothing are ended. Also what large answers that are being made may need together.
+    pub reply_bytes_max: usize,
     /// Bytes of requests that one connection may have in flight.
     pub connection_bytes_max: usize,
     /// Connections in all.
@@ -38,6 +41,7 @@ impl Default for ListenerConfig {
             // Two of the largest requests, or some 250 of a usual producer's full ones.
             request_bytes_max: 256 * 1024 * 1024,
             decoded_bytes_max: 256 * 1024 * 1024,
+            reply_bytes_max: 256 * 1024 * 1024,
             connection_bytes_max: limits::CONNECTION_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::api_versions;
-use crate::budget::{ConnectionBudget, RequestPermit, Slot};
+use crate::budget::{ConnectionBudget, Lane, RequestPermit, Slot};
 use crate::config::ListenerConfig;
 use crate::frame::{FrameError, FrameLimits, FrameReader};
 use crate::guard::{GuardError, GuardedFrame, guard_frame};
@@ -60,6 +60,8 @@ impl Connection {
             clock: Arc::clone(&self.env.clock),
             stall: self.config.idle_timeout,
             metrics: Arc::clone(&self.metrics),
+            stragglers: Arc::clone(self.budget.stragglers()),
+            answer_sizes: Arc::clone(self.budget.answer_sizes()),
             connection_id: self.id,
         };
         let mut receive = Box::pin(self.receive(reader, replies));
@@ -107,8 +109,10 @@ impl Connection {
     ) -> Result<(Bytes, RequestPermit), FrameError> {
         let clock = self.env.clock.as_ref();
         let length = reader.length(clock).await?;
-        let permit = self.budget.frame(length).await;
-        let frame = reader.body(clock, length).await?;
+        let key = reader.key(clock).await?;
+        let permit = self.budget.frame(length, Lane::of(key, length)).await;
+        let stragglers = Some(self.budget.stragglers());
+        let frame = reader.body(clock, length, stragglers).await?;
         Ok((frame, permit))
     }
 
@@ -139,6 +143,7 @@ impl Connection {
         };
         if guarded.api != Api::Produce {
             self.budget.alone(&mut slot).await;
+            self.budget.answer(&mut permit, guarded.api).await;
         }
         let context = RequestContext {
             api_version: guarded.version,
@@ -212,6 +217,7 @@ impl Connection {
         match error {
             FrameError::Idle { .. } => self.metrics.refused(Refusal::Idle),
             FrameError::Partial { .. } => self.metrics.refused(Refusal::PartialFrame),
+            FrameError::Straggler => self.metrics.refused(Refusal::Straggler),
             FrameError::Length { .. } => self.metrics.refused(Refusal::FrameLength),
             FrameError::Closed | FrameError::Socket(_) => {}
         }

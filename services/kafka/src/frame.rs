@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use esker_env::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
 use crate::limits::WRITE_SLICES_MAX;
+use crate::stragglers::{Holds, Stragglers, Watched};
 
 /// Bytes read ahead from a socket, so that a small request costs one read.
 const READ_AHEAD_BYTES: usize = 4096;
@@ -28,6 +30,9 @@ pub(crate) enum FrameError {
     /// A frame did not end in time.
     #[error("a frame did not end within {limit:?}")]
     Partial { limit: Duration },
+    /// It stood still, and others waited for the memory that it held.
+    #[error("the transfer stood still while others waited for its memory")]
+    Straggler,
     /// The length is negative, too small or too large.
     #[error("a frame of {length} bytes is outside {min}..={max}")]
     Length { length: i32, min: usize, max: usize },
@@ -50,6 +55,8 @@ pub(crate) struct FrameLimits {
 pub(crate) struct FrameReader<R> {
     socket: BufReader<R>,
     limits: FrameLimits,
+    /// The first bytes of the body, when they were read ahead of it.
+    key: Option<[u8; 2]>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -57,6 +64,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self {
             socket: BufReader::with_capacity(READ_AHEAD_BYTES, socket),
             limits,
+            key: None,
         }
     }
 
@@ -96,11 +104,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             })
     }
 
+    /// The first two bytes of a request's body, its API key, before memory is taken for the rest.
+    /// Once between [`Self::length`] and [`Self::body`].
+    pub(crate) async fn key(&mut self, clock: &dyn Clock) -> Result<i16, FrameError> {
+        let mut key = [0; 2];
+        within(clock, self.limits.partial, self.socket.read_exact(&mut key)).await?;
+        self.key = Some(key);
+        Ok(i16::from_be_bytes(key))
+    }
+
     /// The body: exactly `length` bytes, which [`Self::length`] gave. Takes the memory now.
     pub(crate) async fn body(
         &mut self,
         clock: &dyn Clock,
         length: usize,
+        stragglers: Option<&Arc<Stragglers>>,
     ) -> Result<Bytes, FrameError> {
         let megabytes = u64::try_from(length / (1024 * 1024)).unwrap_or(u64::MAX);
         let limit = self
@@ -108,16 +126,22 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             .partial
             .saturating_add(Duration::from_secs(megabytes));
         let socket = &mut self.socket;
+        let key = self.key.take();
+        let mut watched = Watched::new(stragglers, Holds::Requests, length);
         let read = async {
             let mut body = BytesMut::with_capacity(length).limit(length);
+            if let Some(key) = key {
+                body.put_slice(&key);
+            }
             while body.has_remaining_mut() {
-                if socket.read_buf(&mut body).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                if watched.step(socket.read_buf(&mut body)).await? == 0 {
+                    return Err(FrameError::Socket(io::ErrorKind::UnexpectedEof.into()));
                 }
             }
             Ok(body.into_inner().freeze())
         };
-        within(clock, limit, read).await
+        let read = esker_env::timeout(clock, limit, read).await;
+        read.unwrap_or(Err(FrameError::Partial { limit }))
     }
 }
 
@@ -133,11 +157,12 @@ async fn within<T>(
 }
 
 /// Writes `slices` in order, without copying them; every write must make progress within `stall`.
-/// Gives the number of bytes written.
+/// `watched` sees each of them. Gives the number of bytes written.
 pub(crate) async fn write_slices<W: AsyncWrite + Unpin>(
     socket: &mut W,
     clock: &dyn Clock,
     stall: Duration,
+    watched: &mut Watched,
     slices: Vec<Bytes>,
 ) -> Result<usize, FrameError> {
     let mut left: VecDeque<Bytes> = slices
@@ -152,9 +177,8 @@ pub(crate) async fn write_slices<W: AsyncWrite + Unpin>(
         }
         let count = left.len().min(WRITE_SLICES_MAX);
         let write = socket.write_vectored(vectors.get(..count).unwrap_or_default());
-        let written = esker_env::timeout(clock, stall, write).await;
-        let written = written.map_err(|_| FrameError::Idle { limit: stall })?;
-        let written = written.map_err(FrameError::Socket)?;
+        let written = esker_env::timeout(clock, stall, watched.step(write)).await;
+        let written = written.map_err(|_| FrameError::Idle { limit: stall })??;
         if written == 0 {
             return Err(FrameError::Socket(io::ErrorKind::WriteZero.into()));
         }
@@ -198,7 +222,7 @@ mod tests {
         let clock = SystemClock::new();
         let mut reader = FrameReader::new(bytes, LIMITS);
         let length = reader.length(&clock).await?;
-        reader.body(&clock, length).await
+        reader.body(&clock, length, None).await
     }
 
     #[tokio::test]
@@ -230,6 +254,22 @@ mod tests {
         ));
     }
 
+    #[tokio::test]
+    async fn a_key_that_was_read_ahead_is_in_the_body_once() {
+        let clock = SystemClock::new();
+        let bytes: &[u8] = &[0, 0, 0, 3, 0, 18, 7, 0, 0, 0, 2, 5, 6];
+        let mut reader = FrameReader::new(bytes, LIMITS);
+
+        let length = reader.length(&clock).await.unwrap();
+        let key = reader.key(&clock).await.unwrap();
+        let first = reader.body(&clock, length, None).await.unwrap();
+        let length = reader.length(&clock).await.unwrap();
+        let second = reader.body(&clock, length, None).await.unwrap();
+
+        assert_eq!(key, 18);
+        assert_eq!((&first[..], &second[..]), (&[0, 18, 7][..], &[5, 6][..]));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn silence_between_frames_and_within_one_ends_at_its_own_limit() {
         let clock = SystemClock::new();
@@ -250,8 +290,9 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(7);
         let slices = vec![Bytes::from_static(&[1, 2, 3]); 3 * WRITE_SLICES_MAX + 1];
         let expected: Vec<u8> = slices.concat();
+        let mut nobody = Watched::new(None, Holds::Replies, 0);
 
-        let write = write_slices(&mut near, &clock, LIMITS.idle, slices);
+        let write = write_slices(&mut near, &clock, LIMITS.idle, &mut nobody, slices);
         let mut received = vec![0; expected.len()];
         let (written, read) = tokio::join!(write, far.read_exact(&mut received));
 
@@ -268,7 +309,8 @@ mod tests {
         let (mut near, _far) = tokio::io::duplex(4);
 
         let slices = vec![Bytes::from_static(&[0; 9])];
-        let written = write_slices(&mut near, &clock, LIMITS.idle, slices).await;
+        let mut nobody = Watched::new(None, Holds::Replies, 0);
+        let written = write_slices(&mut near, &clock, LIMITS.idle, &mut nobody, slices).await;
 
         assert!(matches!(written, Err(FrameError::Idle { .. })));
     }

@@ -4,6 +4,7 @@
 //! [`KafkaError`]; the command line and tests use [`client`]. Knows no storage. No byte of a socket
 //! reaches the codec before [`guard_frame`] has passed it.
 
+mod answer_sizes;
 mod api_versions;
 mod budget;
 pub mod client;
@@ -20,6 +21,7 @@ mod metrics;
 mod request;
 mod service;
 mod slots;
+mod stragglers;
 mod versions;
 
 pub use config::ListenerConfig;

@@ -25,6 +25,10 @@ pub const DECODED_SLACK_BYTES: usize = 1024 * 1024;
 pub const PIPELINE_MAX: u32 = 64;
 /// Bytes of requests that one connection may have in flight.
 pub const CONNECTION_BYTES_MAX: usize = FRAME_BYTES_MAX + 1024 * 1024;
+/// Requests up to so many bytes, Produce apart, are paid from a budget of their own …
+pub const SMALL_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// … of so many.
+pub const SMALL_FRAMES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Connections of one process.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections of one client address.
@@ -35,6 +39,14 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 pub const PARTIAL_FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for replies in flight when the process stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// A transfer that has stood still for so long is ended when others wait for the memory it holds.
+pub const STANDSTILL_MIN: Duration = Duration::from_secs(5);
+/// A transfer that moved fewer bytes in that time has stood still.
+pub const PROGRESS_BYTES_MIN: usize = 64 * 1024;
+/// Whoever waits for memory looks as often for a transfer that stands still.
+pub const RELIEF_INTERVAL: Duration = Duration::from_millis(250);
+/// Larger answers (lists of topics, groups, settings) pay for their memory before they are made.
+pub const ANSWER_BYTES_SMALL: usize = 64 * 1024;
 /// Slices handed to one vectored write.
 pub const WRITE_SLICES_MAX: usize = 64;
 
@@ -52,6 +64,11 @@ const _: () = assert!(
 const _: () = assert!(
     LIST_ELEMENTS_MAX <= FETCH_ELEMENTS_MAX,
     "one full list fits a request"
+);
+const _: () = assert!(
+    RELIEF_INTERVAL.as_millis() < STANDSTILL_MIN.as_millis()
+        && STANDSTILL_MIN.as_millis() < PARTIAL_FRAME_TIMEOUT.as_millis(),
+    "pressure ends what stands still before its own limit does"
 );
 const _: () = assert!(FETCH_ELEMENTS_MAX <= REQUEST_ELEMENTS_MAX);
 const _: () = assert!(FRAME_BYTES_MIN < FRAME_BYTES_MAX);

@@ -85,9 +85,11 @@ impl Listener {
     /// Serves until `shutdown` is requested, then drains.
     pub async fn run(self, shutdown: Shutdown) {
         let slots = Slots::new(&self.config, Arc::clone(&self.metrics));
-        let budget = Budget::new(&self.config, Arc::clone(&self.metrics));
+        let clock = Arc::clone(&self.env.clock);
+        let budget = Budget::new(&self.config, clock, Arc::clone(&self.metrics));
         let mut connections = TaskGroup::new("kafka connections");
         let mut id = 0_u64;
+        let mut is_failing = false;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -100,6 +102,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    is_failing = false;
                     let Some(place) = self.place(&slots, peer) else {
                         continue;
                     };
@@ -108,7 +111,11 @@ impl Listener {
                     connections.spawn(serve(connection, stream, place));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a kafka connection failed");
+                    // Once, not ten times a second as long as it lasts: the metric counts.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "accepting kafka connections fails, trying again");
+                    }
+                    self.metrics.refused(Refusal::Accept);
                     self.env.clock.sleep(ACCEPT_REST).await;
                 }
             }

@@ -31,6 +31,10 @@ pub enum Refusal {
     FrameLength,
     /// A frame that did not end in time.
     PartialFrame,
+    /// A transfer that stood still while others waited for its memory.
+    Straggler,
+    /// Connections that could not be accepted: file descriptors have run out.
+    Accept,
     /// No request, or no reply byte taken, for too long.
     Idle,
     /// The guard refused a frame.
@@ -44,7 +48,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::FrameLength,
@@ -54,6 +58,8 @@ impl Refusal {
         Self::Unsupported,
         Self::Reply,
         Self::Panic,
+        Self::Straggler,
+        Self::Accept,
     ];
 
     const fn place(self) -> (usize, &'static str) {
@@ -67,6 +73,8 @@ impl Refusal {
             Self::Unsupported => (6, "unsupported"),
             Self::Reply => (7, "reply"),
             Self::Panic => (8, "panic"),
+            Self::Straggler => (9, "straggler"),
+            Self::Accept => (10, "accept"),
         }
     }
 }

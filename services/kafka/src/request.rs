@@ -169,6 +169,7 @@ messages! {
         DescribeUserScramCredentialsResponse,
     DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse,
     DescribeCluster DescribeClusterRequest DescribeClusterResponse,
+    DescribeProducers DescribeProducersRequest DescribeProducersResponse,
     DescribeTransactions DescribeTransactionsRequest DescribeTransactionsResponse,
     ListTransactions ListTransactionsRequest ListTransactionsResponse,
     ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse,

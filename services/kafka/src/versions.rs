@@ -99,6 +99,7 @@ served! {
     DescribeUserScramCredentials = 50, 0 to 0, advertised from 0;
     DescribeQuorum = 55, 0 to 2, advertised from 0;
     DescribeCluster = 60, 0 to 2, advertised from 0;
+    DescribeProducers = 61, 0 to 0, advertised from 0;
     DescribeTransactions = 65, 0 to 0, advertised from 0;
     ListTransactions = 66, 0 to 2, advertised from 0;
     ListConfigResources = 74, 0 to 1, advertised from 0;

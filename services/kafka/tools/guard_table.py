@@ -27,7 +27,7 @@ ADMIN = {
     "AlterPartitionReassignments": (0, 1), "ListPartitionReassignments": (0, 0),
     "OffsetDelete": (0, 0), "DescribeClientQuotas": (0, 1),
     "DescribeUserScramCredentials": (0, 0), "DescribeQuorum": (0, 2),
-    "DescribeTransactions": (0, 0), "ListTransactions": (0, 2), "ListConfigResources": (0, 1),
+    "DescribeProducers": (0, 0), "DescribeTransactions": (0, 0), "ListTransactions": (0, 2), "ListConfigResources": (0, 1),
 }
 PARTS = {"clients": CLIENTS, "admin": ADMIN}
 SERVED = CLIENTS | ADMIN

@@ -175,6 +175,13 @@ pub fn topic_config(name: &str) -> Option<&'static ConfigDefinition> {
     place.ok().and_then(|place| TOPIC_CONFIGS.get(place))
 }
 
+/// The setting of topics whose default brokers set under the name `broker_name`.
+#[must_use]
+pub fn broker_config(broker_name: &str) -> Option<&'static ConfigDefinition> {
+    let mut all = TOPIC_CONFIGS.iter();
+    all.find(|definition| definition.broker_name == Some(broker_name))
+}
+
 /// Checks what concerns several settings at once; each alone is checked by
 /// [`ConfigDefinition::normalise`].
 ///
@@ -214,7 +221,7 @@ impl ConfigDefinition {
         }
     }
 
-    /// The value that `topic` set; `None` when the default holds.
+    /// The value that `topic` set; `None` when a default holds.
     #[must_use]
     pub fn set_by<'a>(&self, topic: &'a Topic) -> Option<&'a str> {
         topic.configs.get(self.name).map(String::as_str)

@@ -6,6 +6,7 @@
 //! translates in its own `reply.rs`.
 
 mod admin;
+mod broker_configs;
 pub mod configs;
 mod error;
 mod group;
@@ -16,6 +17,7 @@ mod topic;
 mod topic_admin;
 
 pub use admin::{Admin, CreateTopic, CreateTopicError, CreatedTopic, DeleteTopicError, TopicRef};
+pub use broker_configs::{AlterBroker, AlterBrokerError, BrokerConfigs, BrokerScope, Configs};
 pub use error::{MetadataError, MetadataErrorKind};
 pub use group::{
     CommitOffsets, CommittedOffset, DeleteOffsets, DescribedGroup, DescribedMember, FetchOffsets,
@@ -32,6 +34,6 @@ pub use sequencer::{
 };
 pub use topic::{Topic, TopicName, TopicNameError, TopicTable};
 pub use topic_admin::{
-    AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, Leadership, TopicAdmin,
-    TopicChange,
+    ActiveProducer, AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, Leadership,
+    TopicAdmin, TopicChange,
 };

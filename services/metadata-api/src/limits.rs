@@ -16,6 +16,8 @@ pub const MEMBER_METADATA_BYTES_MAX: usize = 256 * 1024;
 pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
 /// Bytes of one setting of a topic.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 32_767;
+/// Brokers that have settings of their own, beside those of all.
+pub const BROKERS_CONFIGURED_MAX: usize = 1000;
 /// Topics of a cluster.
 pub const TOPICS_MAX: usize = 100_000;
 /// Partitions of a cluster, all topics together.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use esker_types::{PartitionIndex, TopicId, TopicPartition};
 
 use crate::limits::TOPIC_NAME_BYTES_MAX;
+use crate::{BrokerConfigs, Configs};
 
 /// A valid topic name: 1 to 249 of `[a-zA-Z0-9._-]`, not `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +87,9 @@ pub struct Topic {
     pub replication_factor: u16,
     /// Settings given for this topic, by Kafka's key names; all others have their default.
     pub configs: BTreeMap<String, String>,
+    /// What brokers were given as the defaults of all topics, by Kafka's key names of topics, as it
+    /// counts on the broker that holds this table.
+    pub defaults: Arc<Configs>,
 }
 
 impl Topic {
@@ -112,6 +116,7 @@ pub struct TopicTable {
     pub version: u64,
     by_name: BTreeMap<TopicName, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
+    brokers: Arc<BrokerConfigs>,
 }
 
 impl TopicTable {
@@ -131,6 +136,39 @@ impl TopicTable {
         self.by_name.remove(&topic.name);
         self.version += 1;
         Some(topic)
+    }
+
+    /// Settings that brokers were given while they run.
+    #[must_use]
+    pub fn brokers(&self) -> &Arc<BrokerConfigs> {
+        &self.brokers
+    }
+
+    /// Replaces the settings of brokers. What topics have of them is as it was: see
+    /// [`Self::on_node`].
+    pub fn set_brokers(&mut self, brokers: BrokerConfigs) {
+        self.brokers = Arc::new(brokers);
+        self.version += 1;
+    }
+
+    /// The table as it counts on one broker: with the defaults of topics that it was given. Costs a
+    /// walk over all topics, but where no broker was given any.
+    #[must_use]
+    pub fn on_node(&self, node: i32) -> Self {
+        let mut table = self.clone();
+        let defaults = self.brokers.topic_defaults(node);
+        if defaults.is_empty() {
+            return table;
+        }
+        for topic in self.by_id.values() {
+            let topic = Arc::new(Topic {
+                defaults: Arc::clone(&defaults),
+                ..Topic::clone(topic)
+            });
+            table.by_name.insert(topic.name.clone(), Arc::clone(&topic));
+            table.by_id.insert(topic.id, topic);
+        }
+        table
     }
 
     /// By name. Text that is no valid name finds nothing.
@@ -186,6 +224,7 @@ mod tests {
             partition_count: NonZeroU32::MIN,
             replication_factor: 1,
             configs: BTreeMap::new(),
+            defaults: Arc::default(),
         };
         let mut table = TopicTable::default();
 

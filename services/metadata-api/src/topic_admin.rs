@@ -5,10 +5,12 @@ use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use esker_types::{Offset, SequencerEpoch, TopicId, TopicPartition};
+use esker_types::{
+    Offset, ProducerEpoch, ProducerId, SequencerEpoch, Timestamp, TopicId, TopicPartition,
+};
 use futures::future::BoxFuture;
 
-use crate::{MetadataError, Topic};
+use crate::{AlterBroker, AlterBrokerError, LogIndexError, MetadataError, Topic};
 
 /// A change of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +101,20 @@ pub struct Leadership {
     pub commands: u64,
 }
 
-/// Changes of topics, what they take up, and who keeps account of it.
+/// A producer that a partition remembers, from its committed batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: ProducerId,
+    /// The highest epoch that it wrote in.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// The largest timestamp of the extent that holds its last batch; `None` when that is gone.
+    pub last_timestamp: Option<Timestamp>,
+}
+
+/// Changes of topics and brokers, what they take up, and who keeps account of it.
 pub trait TopicAdmin: Debug + Send + Sync + 'static {
     /// Changes a topic, durable before the answer; the topic as it is then.
     fn alter_topic(
@@ -117,6 +132,15 @@ pub trait TopicAdmin: Debug + Send + Sync + 'static {
 
     /// Bytes of the visible log of every partition that has any, as they stand in segments.
     fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>>;
+
+    /// Changes settings of brokers, durable and in force before the answer.
+    fn alter_broker(&self, request: AlterBroker) -> BoxFuture<'_, Result<(), AlterBrokerError>>;
+
+    /// The producers that a partition remembers, current (R1).
+    fn producers(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> BoxFuture<'_, Result<Vec<ActiveProducer>, LogIndexError>>;
 
     /// The leader, current (R1).
     fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>>;

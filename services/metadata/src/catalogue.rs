@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use esker_metadata_api::limits::{PARTITIONS_MAX, TOPICS_MAX};
 use esker_metadata_api::{
-    AlterTopicError, CreateTopicError, DeleteTopicError, Topic, TopicChange, TopicName, TopicRef,
-    TopicTable,
+    AlterBroker, AlterBrokerError, AlterTopicError, BrokerConfigs, CreateTopicError,
+    DeleteTopicError, Topic, TopicChange, TopicName, TopicRef, TopicTable,
 };
 use esker_types::limits::PARTITIONS_PER_TOPIC_MAX;
 use esker_types::{ProducerId, TopicId, TopicPartition};
@@ -38,6 +38,8 @@ pub(crate) enum CatalogueCommand {
         /// How.
         change: TopicChange,
     },
+    /// Change the settings of brokers.
+    AlterBroker(AlterBroker),
 }
 
 /// What applying a command came to.
@@ -51,6 +53,8 @@ pub(crate) enum CatalogueOutcome {
     ProducerIds(ProducerId),
     /// To `AlterTopic`: the topic as it is now.
     Altered(Result<Arc<Topic>, AlterTopicError>),
+    /// To `AlterBroker`.
+    BrokerAltered(Result<(), AlterBrokerError>),
 }
 
 /// Topics and the producer-id allocator.
@@ -147,6 +151,9 @@ impl Catalogue {
             CatalogueCommand::AlterTopic { topic, change } => {
                 CatalogueOutcome::Altered(self.alter(topic, &change))
             }
+            CatalogueCommand::AlterBroker(change) => {
+                CatalogueOutcome::BrokerAltered(self.alter_broker(change))
+            }
         }
     }
 
@@ -161,6 +168,14 @@ impl Catalogue {
         self.take(id);
         self.insert(topic.clone());
         Ok(Arc::new(topic))
+    }
+
+    fn alter_broker(&mut self, change: AlterBroker) -> Result<(), AlterBrokerError> {
+        self.topics.brokers().check(&change)?;
+        let mut brokers = BrokerConfigs::clone(self.topics.brokers());
+        brokers.set(change.scope, change.configs);
+        self.topics.set_brokers(brokers);
+        Ok(())
     }
 
     fn insert(&mut self, topic: Topic) {
@@ -193,6 +208,8 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
+    use esker_metadata_api::BrokerScope;
+
     use super::*;
 
     pub(crate) fn topic(name: &str, id: u8, partitions: u32) -> Topic {
@@ -202,6 +219,7 @@ mod tests {
             partition_count: NonZeroU32::new(partitions).unwrap(),
             replication_factor: 1,
             configs: BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]),
+            defaults: Arc::default(),
         }
     }
 
@@ -326,6 +344,35 @@ mod tests {
         assert_eq!(first.configs["retention.ms"], "6");
         assert_eq!(second, Err(AlterTopicError::Changed));
         assert_eq!(catalogue.topics().named("t"), Some(&first));
+    }
+
+    #[test]
+    fn settings_of_brokers_are_replaced_as_a_whole_if_they_are_still_those_expected() {
+        let mut catalogue = Catalogue::default();
+        let shared =
+            |value: &str| BTreeMap::from([("log.retention.ms".to_owned(), value.to_owned())]);
+        let set = |expected: &BTreeMap<String, String>, value: &str| {
+            CatalogueCommand::AlterBroker(AlterBroker {
+                scope: BrokerScope::All,
+                expected: expected.clone(),
+                configs: shared(value),
+            })
+        };
+        let version = catalogue.topics().version;
+
+        let first = catalogue.apply(set(&BTreeMap::new(), "6"));
+        let late = catalogue.apply(set(&BTreeMap::new(), "7"));
+        let second = catalogue.apply(set(&shared("6"), "8"));
+
+        assert_eq!(first, CatalogueOutcome::BrokerAltered(Ok(())));
+        let changed = Err(AlterBrokerError::Changed);
+        assert_eq!(late, CatalogueOutcome::BrokerAltered(changed));
+        assert_eq!(second, CatalogueOutcome::BrokerAltered(Ok(())));
+        assert_eq!(
+            catalogue.topics().brokers().of(BrokerScope::All),
+            shared("8")
+        );
+        assert!(catalogue.topics().version > version);
     }
 
     #[test]

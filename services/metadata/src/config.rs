@@ -23,6 +23,8 @@ pub struct MetadataConfig {
     /// How often a standby reads what the leader wrote, while that one lives: two GETs at least.
     /// What it has not read when it takes over it reads then.
     pub standby_catch_up_interval: Duration,
+    /// The Kafka node id of this process: whose settings count in the tables that it hands out.
+    pub node_id: i32,
     /// How long an empty group waits for more members before its first generation.
     pub group_initial_rebalance_delay: Duration,
 }
@@ -37,6 +39,7 @@ impl Default for MetadataConfig {
             standby_interval: Duration::from_secs(2),
             standby_misses_max: 3,
             standby_catch_up_interval: Duration::from_secs(30),
+            node_id: 1,
             group_initial_rebalance_delay: Duration::from_secs(3),
         }
     }

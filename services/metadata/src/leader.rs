@@ -259,13 +259,19 @@ impl Leader {
 
     fn publish_topics(&mut self) {
         if std::mem::take(&mut self.topics_changed) {
-            let table = Arc::new(self.state.catalogue.topics().clone());
+            let table = self.table();
             set(&self.parts.metrics.topics, table.count());
             self.parts.topics.send_replace(Arc::clone(&table));
             // An error means that nobody follows.
             let _ = self.parts.feed.send(FeedUpdate::Topics(table));
         }
         self.callers.answer_topics();
+    }
+
+    /// The topics as they count on this broker.
+    fn table(&self) -> Arc<TopicTable> {
+        let node = self.parts.config.node_id;
+        Arc::new(self.state.catalogue.topics().on_node(node))
     }
 
     /// When time must be told to the cores: at what they wait for, within bounds.

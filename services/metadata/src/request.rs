@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use esker_metadata_api::{
-    AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexSlice,
-    Leadership, ListedOffset, LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError,
-    ReserveReply, ReserveRequest, SessionEnd, Topic, TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
+    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, FeedUpdate,
+    GroupReply, GroupRequest, IndexSlice, Leadership, ListedOffset, LogIndexError, MetadataError,
+    OffsetQuery, Registered, ReserveError, ReserveReply, ReserveRequest, SessionEnd, Topic,
+    TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
 use std::sync::Arc;
@@ -78,6 +79,14 @@ pub(crate) enum Request {
         topic_partition: TopicPartition,
         before: DeleteBefore,
         reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    },
+    AlterBroker {
+        request: AlterBroker,
+        reply: ReplyTo<Result<(), AlterBrokerError>>,
+    },
+    Producers {
+        topic_partition: TopicPartition,
+        reply: ReplyTo<Result<Vec<ActiveProducer>, LogIndexError>>,
     },
     LogBytes {
         reply: ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>,

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_metadata_api::{
-    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexFeed,
-    IndexSlice, Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery,
-    Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
-    TopicAdmin, TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
+    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, FeedUpdate,
+    GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership, ListedOffset, LogIndex,
+    LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError, ReserveReply,
+    ReserveRequest, Sequencer, SessionEnd, Topic, TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -247,6 +247,26 @@ impl TopicAdmin for MetadataService {
 
     fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
         self.ask_plain(|reply| Request::LogBytes { reply }).boxed()
+    }
+
+    fn alter_broker(&self, request: AlterBroker) -> BoxFuture<'_, Result<(), AlterBrokerError>> {
+        let asked = self.ask(move |reply| Request::AlterBroker { request, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(AlterBrokerError::Metadata(error))))
+            .boxed()
+    }
+
+    fn producers(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> BoxFuture<'_, Result<Vec<ActiveProducer>, LogIndexError>> {
+        let asked = self.ask(move |reply| Request::Producers {
+            topic_partition,
+            reply,
+        });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(LogIndexError::Metadata(error))))
+            .boxed()
     }
 
     fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {

@@ -162,6 +162,7 @@ mod tests {
             partition_count: NonZeroU32::MIN,
             replication_factor: 1,
             configs: std::collections::BTreeMap::new(),
+            defaults: std::sync::Arc::default(),
         };
         let session = SessionId::from_bytes([2; 16]);
         let register = LogCommand::RegisterSession {

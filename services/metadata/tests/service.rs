@@ -14,11 +14,11 @@ use esker_metadata::limits::{
 use esker_metadata::{MetadataFailure, MetadataStatus, RecoveryError};
 use esker_metadata_api::limits::LOOKUP_EXTENTS_MAX;
 use esker_metadata_api::{
-    Admin as _, AlterTopic, AlterTopicError, BatchVerdict, CommitOffsets, CommittedOffset,
-    CreateTopicError, DeleteBefore, DeleteRecordsError, FeedUpdate, FetchOffsets, GroupReply,
-    GroupRequest, ListedOffset, LogIndex as _, LogIndexError, MetadataError, OffsetPartition,
-    OffsetQuery, ProduceRefusal, ProducerSpan, ReserveError, Sequencer as _, TopicAdmin as _,
-    TopicChange, TopicRef,
+    Admin as _, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, BatchVerdict,
+    BrokerScope, CommitOffsets, CommittedOffset, CreateTopicError, DeleteBefore,
+    DeleteRecordsError, FeedUpdate, FetchOffsets, GroupReply, GroupRequest, ListedOffset,
+    LogIndex as _, LogIndexError, MetadataError, OffsetPartition, OffsetQuery, ProduceRefusal,
+    ProducerSpan, ReserveError, Sequencer as _, TopicAdmin as _, TopicChange, TopicRef, configs,
 };
 use esker_object::{Bucket as _, Fault, FaultRule, Gate, KeyClass, ObjectKey, Operation};
 use esker_types::{
@@ -683,6 +683,92 @@ async fn settings_change_only_from_what_was_seen() {
     assert_eq!(second, Err(AlterTopicError::Changed));
     assert_eq!(unknown, Err(AlterTopicError::Unknown));
     assert_eq!(process.service.topics().named("t"), first.as_ref().ok());
+}
+
+fn retention(scope: BrokerScope, expected: &str, value: &str) -> AlterBroker {
+    let configs = |value: &str| {
+        let given = (!value.is_empty()).then(|| ("log.retention.ms".to_owned(), value.to_owned()));
+        given.into_iter().collect()
+    };
+    AlterBroker {
+        scope,
+        expected: configs(expected),
+        configs: configs(value),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_of_brokers_are_in_force_when_they_are_answered_and_after_a_kill() {
+    let world = World::new();
+    let process = world.start().await;
+    process.topic("t").await;
+    let mut feed = process.service.follow().await.unwrap();
+    let kept = |process: &Process| {
+        let topics = process.service.topics();
+        configs::retention(topics.named("t").unwrap())
+    };
+    let millis = |value| Some(Duration::from_millis(value));
+    let node = BrokerScope::Node(1);
+
+    let all = process
+        .service
+        .alter_broker(retention(BrokerScope::All, "", "7"))
+        .await;
+    let for_all = kept(&process);
+    let other = process
+        .service
+        .alter_broker(retention(BrokerScope::Node(2), "", "8"))
+        .await;
+    let for_other = kept(&process);
+    let own = process.service.alter_broker(retention(node, "", "9")).await;
+    let late = process
+        .service
+        .alter_broker(retention(node, "", "10"))
+        .await;
+    let for_own = kept(&process);
+    let current = process.service.topics_current().await.unwrap();
+    let mut pushed = None;
+    for _ in 0..4 {
+        if let Some(FeedUpdate::Topics(table)) = feed.next().await {
+            pushed = configs::retention(table.named("t").unwrap());
+        }
+    }
+    process.kill().await;
+    let process = world.start().await;
+    let after = kept(&process);
+    let gone = process.service.alter_broker(retention(node, "9", "")).await;
+
+    assert_eq!((all, other, own, gone), (Ok(()), Ok(()), Ok(()), Ok(())));
+    assert_eq!(late, Err(AlterBrokerError::Changed));
+    assert_eq!(
+        (for_all, for_other, for_own),
+        (millis(7), millis(7), millis(9))
+    );
+    assert_eq!(configs::retention(current.named("t").unwrap()), millis(9));
+    assert_eq!(
+        (pushed, after, kept(&process)),
+        (millis(9), millis(9), millis(7))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_producers_of_a_partition_are_those_of_its_written_batches() {
+    let world = World::new();
+    let process = world.start().await;
+    let at = first_of(&process.topic("t").await);
+    let mut pod = process.register(None).await;
+    let reserved = pod.reserve(&process, at, &batch(&["a"])).await;
+    pod.write(&process, &reserved).await;
+
+    let none = process.service.producers(at).await;
+    let unknown = TopicPartition {
+        topic: TopicId::from_bytes([9; 16]),
+        ..at
+    };
+    let unknown = process.service.producers(unknown).await;
+
+    assert_eq!(none, Ok(Vec::new()), "its producer has no id");
+    assert_eq!(unknown, Err(LogIndexError::UnknownPartition));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use esker_metadata_api::{IndexExtent, IndexSlice, ListedOffset, OffsetQuery};
-use esker_types::{Offset, Timestamp, TopicPartition};
+use esker_metadata_api::{ActiveProducer, IndexExtent, IndexSlice, ListedOffset, OffsetQuery};
+use esker_types::{Offset, ProducerId, Timestamp, TopicPartition};
 
 use crate::Sequencer;
+use crate::producers::ProducerLog;
 use crate::state::{LogState, PartitionLog};
 use crate::watermark::Partition;
 
@@ -59,6 +60,47 @@ impl Sequencer {
             }
         }
         bytes
+    }
+
+    /// The producers that a partition remembers, from its committed batches, by id. Idempotency keys
+    /// are none. Cost: its producers, and a bisection for each.
+    #[must_use]
+    pub fn active_producers(
+        &self,
+        state: &LogState,
+        topic_partition: TopicPartition,
+    ) -> Vec<ActiveProducer> {
+        let durable = state.partition(topic_partition);
+        let durable = durable.into_iter().flat_map(|log| &log.producers);
+        let mut logs: BTreeMap<ProducerId, &ProducerLog> =
+            durable.map(|(id, log)| (*id, log)).collect();
+        let views = self.partitions.get(&topic_partition);
+        for (id, view) in views.into_iter().flat_map(|partition| &partition.producers) {
+            // Its view has all its committed batches (D5).
+            if let Some(log) = &view.committed {
+                logs.insert(*id, log);
+            }
+        }
+        let producers = logs.into_iter().filter(|(id, _)| !id.is_keyed());
+        let one = |(producer_id, log): (ProducerId, &ProducerLog)| ActiveProducer {
+            producer_id,
+            producer_epoch: log.epoch(),
+            last_sequence: log.last_sequence().to_wire(),
+            last_timestamp: self.timestamp_at(state, topic_partition, log.last_offset()),
+        };
+        producers.map(one).collect()
+    }
+
+    /// The largest timestamp of the extent that holds `offset`.
+    fn timestamp_at(
+        &self,
+        state: &LogState,
+        topic_partition: TopicPartition,
+        offset: Offset,
+    ) -> Option<Timestamp> {
+        let extent = self.visible(state, topic_partition, offset).next();
+        let holding = extent.filter(|extent| extent.base_offset <= offset);
+        holding.map(|extent| extent.max_timestamp)
     }
 
     /// Answers an offset question from what is visible now. For an answer that must be current,

@@ -149,6 +149,12 @@ impl ProducerLog {
             .map_or(Offset::ZERO, |batch| batch.base_offset)
     }
 
+    /// The sequence of its last record.
+    pub(crate) fn last_sequence(&self) -> Sequence {
+        let next = self.next_sequence();
+        Sequence(next.0.wrapping_sub(1) % SEQUENCES)
+    }
+
     /// The sequence that comes next in its epoch.
     pub(crate) fn next_sequence(&self) -> Sequence {
         self.last

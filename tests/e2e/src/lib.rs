@@ -9,6 +9,7 @@ mod kafka_tools;
 mod kcat;
 pub mod load;
 mod program;
+mod resident;
 mod small_disk;
 mod store;
 mod wire;
@@ -19,6 +20,10 @@ pub use kafka_broker::{FormattedKafka, KafkaBroker, KafkaUse};
 pub use kafka_tools::KafkaTools;
 pub use kcat::{Kcat, KcatRecord};
 pub use program::{Program, Ran, esker, proved};
+pub use resident::{
+    limit_open_files, limit_open_files_for_good, open_files, raise_open_files, resident_now,
+    resident_peak,
+};
 pub use small_disk::SmallDisk;
 pub use store::{StoreKind, TestStore};
 pub use wire::{Wire, cluster_id, request};

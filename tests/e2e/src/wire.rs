@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use esker_env::{Env, timeout};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Nothing here takes longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -41,6 +41,58 @@ impl Wire {
         let stream = TcpStream::connect(kafka).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })
+    }
+
+    /// Connects from one of this machine's addresses, with a socket that takes at most about
+    /// `receive_bytes` that nobody reads.
+    ///
+    /// # Errors
+    /// The port does not answer, or the address is not ours.
+    pub async fn connect_from(
+        kafka: SocketAddr,
+        source: [u8; 4],
+        receive_bytes: Option<u32>,
+    ) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(SocketAddr::from((source, 0)))?;
+        let stream = socket.connect(kafka).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream })
+    }
+
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn end_sending(&mut self) -> anyhow::Result<()> {
+        Ok(self.stream.shutdown().await?)
+    }
+
+    /// Waits until the peer has closed, reading and forgetting what it sends.
+    ///
+    /// # Errors
+    /// It has not closed within `limit`.
+    pub async fn closed_within(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let clock = Env::system().clock;
+        let mut bytes = vec![0; 64 * 1024];
+        let closed = async {
+            // A reset is a close too.
+            while self
+                .stream
+                .read(&mut bytes)
+                .await
+                .is_ok_and(|read| read > 0)
+            {}
+        };
+        let closed = timeout(clock.as_ref(), limit, closed).await;
+        ensure!(
+            closed.is_ok(),
+            "the connection is still open after {limit:?}"
+        );
+        Ok(())
     }
 
     /// Sends bytes as they are.

@@ -18,7 +18,6 @@ use esker_metadata_api::{AlterTopicError, MetadataError};
 use crate::wire::{World, body, text, topic, versions, world};
 
 const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -216,41 +215,6 @@ async fn topics_that_do_not_exist_and_other_resources_are_refused() {
         .map(|row| row.error_code)
         .collect();
     assert_eq!(codes, [3, 17, 42, 42, 42, 42]);
-}
-
-#[tokio::test]
-async fn brokers_are_configured_at_their_start() {
-    let world = world();
-    for (name, key, code) in [
-        ("1", "log.retention.ms", 42),
-        ("", "log.retention.ms", 42),
-        ("1", "nonsense", 40),
-        ("2", "log.retention.ms", 42),
-        ("one", "log.retention.ms", 42),
-    ] {
-        let resources = vec![resource(BROKER, name, &[(key, SET, Some("7"))])];
-
-        let response = send(&world, 1, resources, false).await;
-
-        assert_eq!(response.responses[0].error_code, code, "{name} {key}");
-        assert!(response.responses[0].error_message.is_some());
-    }
-    let older = alter_configs_request::AlterConfigsResource::default()
-        .with_resource_type(BROKER)
-        .with_resource_name(text("1"))
-        .with_configs(vec![
-            alter_configs_request::AlterableConfig::default()
-                .with_name(text("log.flush.interval.messages"))
-                .with_value(Some(text("1234"))),
-        ]);
-    let request = AlterConfigsRequest::default().with_resources(vec![older]);
-    let older = body!(
-        AlterConfigs,
-        world.ask(2, Request::AlterConfigs(request)).await
-    );
-    assert_eq!(older.responses[0].error_code, 42);
-    let nothing = send(&world, 1, vec![resource(BROKER, "1", &[])], false).await;
-    assert_eq!(nothing.responses[0].error_code, 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use esker_metadata_api::{
-    Admin, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError,
+    BrokerConfigs, BrokerScope, Configs, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
     DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, IndexFeed, IndexSlice,
     Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Topic,
     TopicAdmin, TopicChange, TopicRef, TopicTable,
@@ -47,6 +48,8 @@ struct State {
     log_bytes_trouble: Option<MetadataError>,
     leadership_trouble: Option<MetadataError>,
     log_ends: BTreeMap<TopicPartition, Result<Offset, LogIndexError>>,
+    alter_broker_trouble: Vec<AlterBrokerError>,
+    producers: BTreeMap<TopicPartition, Result<Vec<ActiveProducer>, LogIndexError>>,
 }
 
 impl FakeAdmin {
@@ -142,6 +145,23 @@ impl FakeAdmin {
         self.with(|state| state.log_ends.insert(at, end));
     }
 
+    pub(crate) fn fail_next_broker_alteration(&self, error: AlterBrokerError) {
+        self.with(|state| state.alter_broker_trouble.push(error));
+    }
+
+    /// What brokers were given while they run.
+    pub(crate) fn broker_configs(&self, scope: BrokerScope) -> Configs {
+        self.with(|state| state.truth.brokers().of(scope))
+    }
+
+    pub(crate) fn set_producers(
+        &self,
+        at: TopicPartition,
+        producers: Result<Vec<ActiveProducer>, LogIndexError>,
+    ) {
+        self.with(|state| state.producers.insert(at, producers));
+    }
+
     pub(crate) fn current_calls(&self) -> usize {
         self.with(|state| state.current_calls)
     }
@@ -183,6 +203,7 @@ impl State {
             partition_count: request.partition_count,
             replication_factor: request.replication_factor,
             configs: request.configs,
+            defaults: Arc::default(),
         };
         if !request.validate_only {
             self.truth.insert(topic.clone());
@@ -237,6 +258,19 @@ impl State {
     }
 }
 
+impl State {
+    fn alter_broker(&mut self, request: AlterBroker) -> Result<(), AlterBrokerError> {
+        if let Some(error) = self.alter_broker_trouble.pop() {
+            return Err(error);
+        }
+        self.truth.brokers().check(&request)?;
+        let mut brokers = BrokerConfigs::clone(self.truth.brokers());
+        brokers.set(request.scope, request.configs);
+        self.truth.set_brokers(brokers);
+        Ok(())
+    }
+}
+
 impl TopicAdmin for FakeAdmin {
     fn alter_topic(
         &self,
@@ -264,6 +298,20 @@ impl TopicAdmin for FakeAdmin {
                 state.hangs,
                 trouble.map_or(Ok(state.log_bytes.clone()), Err),
             )
+        })
+    }
+
+    fn alter_broker(&self, request: AlterBroker) -> BoxFuture<'_, Result<(), AlterBrokerError>> {
+        self.with(|state| answer(state.hangs, state.alter_broker(request)))
+    }
+
+    fn producers(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> BoxFuture<'_, Result<Vec<ActiveProducer>, LogIndexError>> {
+        self.with(|state| {
+            let known = state.producers.get(&topic_partition).cloned();
+            answer(state.hangs, known.unwrap_or(Ok(Vec::new())))
         })
     }
 

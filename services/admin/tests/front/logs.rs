@@ -92,6 +92,30 @@ async fn a_deletion_that_cannot_be_is_told_as_kafka_tells_it() {
     assert!(world.admin.deleted_records().is_empty());
 }
 
+#[tokio::test]
+async fn a_topic_that_is_only_compacted_loses_no_record() {
+    for (policy, code) in [
+        ("compact", 44),
+        ("compact,delete", 0),
+        ("delete", 0),
+        ("", 0),
+    ] {
+        let world = world();
+        let mut compacted = topic("t", 1, 1);
+        let own = compacted
+            .configs
+            .insert("cleanup.policy".to_owned(), policy.to_owned());
+        world.admin.add(compacted);
+        world.admin.answer_deletion(Ok(offset(5)));
+
+        let response = delete(&world, 2, &[("t", 0, 5)]).await;
+
+        assert_eq!(own, None);
+        assert_eq!(outcomes(&response)[0].1, code, "{policy}");
+        assert_eq!(world.admin.deleted_records().is_empty(), code != 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_of_the_request_the_outcome_of_a_deletion_is_unknown() {
     let world = world();

@@ -8,6 +8,7 @@
 
 mod absent;
 mod alteration;
+mod broker_alteration;
 mod cluster;
 mod configs;
 mod creation;
@@ -23,5 +24,6 @@ mod offset_commit;
 mod offset_fetch;
 mod partitions;
 mod placement;
+mod producer_states;
 mod producers;
 mod wire;

@@ -131,6 +131,7 @@ fn read_back(response: &Response, version: i16) -> Response {
         OffsetDelete OffsetDeleteResponse,
         DescribeClientQuotas DescribeClientQuotasResponse,
         DescribeUserScramCredentials DescribeUserScramCredentialsResponse,
+        DescribeProducers DescribeProducersResponse,
         DescribeTransactions DescribeTransactionsResponse,
         DescribeQuorum DescribeQuorumResponse,
         ListTransactions ListTransactionsResponse,
@@ -164,6 +165,7 @@ pub(crate) fn topic(name: &str, id: u8, partitions: u32) -> Topic {
         partition_count: NonZeroU32::new(partitions).unwrap(),
         replication_factor: 1,
         configs: BTreeMap::new(),
+        defaults: Arc::default(),
     }
 }
 

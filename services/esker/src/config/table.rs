@@ -66,6 +66,9 @@ pub(crate) const SEGMENT_BYTES: &str = "segment-bytes";
 pub(crate) const SEGMENTS_IN_FLIGHT: &str = "segments-in-flight";
 pub(crate) const PRODUCE_BUFFER_BYTES: &str = "produce-buffer-bytes";
 pub(crate) const CACHE_BYTES: &str = "cache-bytes";
+pub(crate) const KAFKA_CONNECTIONS: &str = "kafka-connections";
+pub(crate) const KAFKA_CONNECTIONS_PER_ADDRESS: &str = "kafka-connections-per-address";
+pub(crate) const KAFKA_IDLE_TIMEOUT_MS: &str = "kafka-idle-timeout-ms";
 pub(crate) const AUTO_CREATE_TOPICS: &str = "auto-create-topics";
 pub(crate) const DEFAULT_PARTITIONS: &str = "default-partitions";
 pub(crate) const GROUP_DELAY_MS: &str = "group-initial-rebalance-delay-ms";
@@ -189,6 +192,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "BYTES",
         Some("268435456"),
         "Memory for segment bytes that consumers read, all of it",
+    ),
+    Setting::new(
+        KAFKA_CONNECTIONS,
+        "COUNT",
+        Some("10000"),
+        "Kafka connections at a time; one more is closed at once. Open files may allow fewer",
+    ),
+    Setting::new(
+        KAFKA_CONNECTIONS_PER_ADDRESS,
+        "COUNT",
+        Some("1000"),
+        "Kafka connections of one client address at a time",
+    ),
+    Setting::new(
+        KAFKA_IDLE_TIMEOUT_MS,
+        "MS",
+        Some("600000"),
+        "A Kafka connection is closed that sends no request, or takes no byte of a reply, for so long",
     ),
     Setting::new(
         AUTO_CREATE_TOPICS,

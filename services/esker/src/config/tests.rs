@@ -39,11 +39,14 @@ fn every_mistake_is_told_at_once_with_its_origin() {
         ("default-partitions", "10001"),
         ("role", "ingest"),
         ("cluster-id", "xyz"),
+        ("kafka-connections", "0"),
+        ("kafka-connections-per-address", "many"),
+        ("kafka-idle-timeout-ms", "999"),
     ])
     .unwrap_err();
 
     let settings: Vec<_> = mistakes.0.iter().map(|mistake| mistake.setting).collect();
-    assert_eq!(settings.len(), 7, "{mistakes}");
+    assert_eq!(settings.len(), 10, "{mistakes}");
     assert!(mistakes.0.iter().all(|row| row.origin == Origin::Flag));
     assert!(mistakes.to_string().contains("ftp://x"));
 }

@@ -270,6 +270,7 @@ fn an_older_topic_table_forgets_nothing() {
         partition_count: std::num::NonZeroU32::MIN,
         replication_factor: 1,
         configs: BTreeMap::new(),
+        defaults: std::sync::Arc::default(),
     });
 
     view.retain_topics(&newer);

@@ -10,7 +10,8 @@ use esker_metadata_api::{
 use esker_types::TopicPartition;
 
 use crate::world::{
-    DELAY, GROUP, World, commit, committed, join, leaving, partition, static_join, subscription,
+    DELAY, GROUP, SESSION, World, commit, committed, join, leaving, partition, static_join,
+    subscription,
 };
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -63,6 +64,22 @@ fn a_group_is_deleted_only_without_members() {
     assert_eq!(again, [Err(GroupError::UnknownGroup)]);
     assert_eq!(world.state(), GroupState::Dead);
     assert!(world.fetch(GROUP).is_empty());
+}
+
+#[test]
+fn a_group_whose_last_session_is_over_is_deleted_though_no_tick_has_come_yet() {
+    let mut world = World::new();
+    let (_, _) = world.stable_group(1);
+
+    world.elapsed += SESSION - Duration::from_millis(1);
+    let alive = world.delete(&[GROUP]);
+    world.elapsed += Duration::from_millis(1);
+    let over = world.delete(&[GROUP]);
+    world.take_over();
+
+    assert_eq!(alive, [Err(GroupError::NotEmpty)]);
+    assert_eq!(over, [Ok(())]);
+    assert_eq!(world.state(), GroupState::Dead);
 }
 
 #[test]

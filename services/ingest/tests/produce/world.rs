@@ -106,6 +106,7 @@ pub(crate) fn topics(configs: &[(&str, &str)]) -> Arc<TopicTable> {
         partition_count: NonZeroU32::new(PARTITIONS).unwrap(),
         replication_factor: 1,
         configs: pairs.collect(),
+        defaults: Arc::default(),
     });
     Arc::new(table)
 }

@@ -136,6 +136,11 @@ impl ClientError {
             FrameError::Idle { limit } | FrameError::Partial { limit } => {
                 Self::NoAnswer { address, limit }
             }
+            // Of listeners only.
+            FrameError::Straggler => Self::Closed {
+                address,
+                source: None,
+            },
             FrameError::Length { .. } => Self::Malformed { address, api },
         }
     }

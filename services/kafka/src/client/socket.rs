@@ -21,6 +21,7 @@ use super::{Address, ClientError, api_of};
 use crate::error_code::KafkaError;
 use crate::frame::{FrameLimits, FrameReader, write_slices};
 use crate::limits::FRAME_BYTES_MAX;
+use crate::stragglers::{Holds, Watched};
 
 /// Smallest reply: a correlation id.
 const REPLY_BYTES_MIN: usize = 4;
@@ -159,11 +160,23 @@ impl Socket {
         let frame = self.frame(request, version)?;
         let clock = env.clock.as_ref();
         let failed = |error| ClientError::of_frame(&self.address, api, error);
-        write_slices(&mut self.writer, clock, self.timeout, vec![frame])
+        let mut unwatched = Watched::new(None, Holds::Requests, frame.len());
+        let slices = vec![frame];
+        write_slices(
+            &mut self.writer,
+            clock,
+            self.timeout,
+            &mut unwatched,
+            slices,
+        )
+        .await
+        .map_err(failed)?;
+        let length = self.reader.length(clock).await.map_err(failed)?;
+        let reply = self
+            .reader
+            .body(clock, length, None)
             .await
             .map_err(failed)?;
-        let length = self.reader.length(clock).await.map_err(failed)?;
-        let reply = self.reader.body(clock, length).await.map_err(failed)?;
         self.used = clock.now();
         Ok(reply)
     }

@@ -14,6 +14,7 @@ use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
+use crate::answer_sizes::AnswerSizes;
 use crate::budget::{RequestPermit, Slot};
 use crate::encode::encode_response;
 use crate::frame::{FrameError, write_slices};
@@ -21,6 +22,7 @@ use crate::guard::GuardedFrame;
 use crate::limits::PIPELINE_MAX;
 use crate::metrics::{Metrics, Refusal};
 use crate::service::Reply;
+use crate::stragglers::{Holds, Stragglers, Watched};
 use crate::versions::Api;
 
 /// A reply to come, and what its request holds until then.
@@ -62,6 +64,8 @@ pub(super) struct Answering {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stall: Duration,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) stragglers: Arc<Stragglers>,
+    pub(super) answer_sizes: Arc<AnswerSizes>,
     pub(super) connection_id: u64,
 }
 
@@ -106,15 +110,28 @@ impl Answering {
         reply: Reply,
     ) -> Result<(), End> {
         let slices = self.slices(head, reply)?;
-        let written = write_slices(writer, self.clock.as_ref(), self.stall, slices).await;
+        let clock = self.clock.as_ref();
+        let bytes = slices.iter().map(Bytes::len).sum();
+        let holds = match head.api {
+            // While it is written the requests behind it hold their frames.
+            Api::Produce => Holds::Requests,
+            _ => Holds::Replies,
+        };
+        let mut watched = Watched::new(Some(&self.stragglers), holds, bytes);
+        let written = write_slices(writer, clock, self.stall, &mut watched, slices).await;
         match written {
             Ok(bytes) => {
                 self.metrics.sent(bytes);
                 Ok(())
             }
             Err(error) => {
-                if matches!(error, FrameError::Idle { .. }) {
-                    self.metrics.refused(Refusal::Idle);
+                match error {
+                    FrameError::Idle { .. } => self.metrics.refused(Refusal::Idle),
+                    FrameError::Straggler => self.metrics.refused(Refusal::Straggler),
+                    FrameError::Closed
+                    | FrameError::Partial { .. }
+                    | FrameError::Length { .. }
+                    | FrameError::Socket(_) => {}
                 }
                 tracing::debug!(connection = self.connection_id, %error, "reply not written");
                 Err(End)
@@ -125,9 +142,10 @@ impl Answering {
     fn slices(&self, head: Head, reply: Reply) -> Result<Vec<Bytes>, End> {
         match reply {
             Reply::Message(response) if response.api() == head.api => {
-                encode_response(&response, head.version, head.correlation_id)
-                    .map(|frame| vec![frame])
-                    .map_err(|error| self.bug(head, &error))
+                let encoded = encode_response(&response, head.version, head.correlation_id);
+                let frame = encoded.map_err(|error| self.bug(head, &error))?;
+                self.answer_sizes.made(head.api, frame.len());
+                Ok(vec![frame])
             }
             Reply::Fetch(reply) if head.api == Api::Fetch => {
                 Ok(reply.encode(head.version, head.correlation_id))

@@ -85,7 +85,8 @@ fn bench(config: ListenerConfig, socket_bytes: usize) -> Bench {
     let connection = Connection {
         service: service.clone(),
         env: env.clone(),
-        budget: Budget::new(&config, Arc::clone(&metrics)).for_connection(&config),
+        budget: Budget::new(&config, Arc::clone(&env.clock), Arc::clone(&metrics))
+            .for_connection(&config),
         config: Arc::new(config),
         metrics: Arc::clone(&metrics),
         shutdown,

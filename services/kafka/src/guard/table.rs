@@ -47,6 +47,7 @@ pub(super) const fn layout(api: Api) -> ApiShape {
         Api::DescribeClientQuotas => admin::DESCRIBE_CLIENT_QUOTAS,
         Api::DescribeUserScramCredentials => admin::DESCRIBE_USER_SCRAM_CREDENTIALS,
         Api::DescribeQuorum => admin::DESCRIBE_QUORUM,
+        Api::DescribeProducers => admin::DESCRIBE_PRODUCERS,
         Api::DescribeTransactions => admin::DESCRIBE_TRANSACTIONS,
         Api::ListTransactions => admin::LIST_TRANSACTIONS,
         Api::ListConfigResources => admin::LIST_CONFIG_RESOURCES,

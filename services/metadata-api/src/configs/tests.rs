@@ -28,6 +28,7 @@ fn topic(configs: &[(&str, &str)]) -> Topic {
         partition_count: NonZeroU32::MIN,
         replication_factor: 1,
         configs: configs.iter().map(owned).collect(),
+        defaults: std::sync::Arc::default(),
     }
 }
 
@@ -228,4 +229,29 @@ fn a_value_of_one_byte_too_many_is_refused() {
         list.normalise(&format!("{fits}3")),
         Err(ConfigError::TooLong { bytes })
     );
+}
+
+#[test]
+fn what_brokers_were_given_stands_between_a_topics_own_and_the_default() {
+    let given = [("retention.ms", "7"), ("cleanup.policy", "compact")];
+    let mut plain = topic(&[]);
+    plain.defaults = std::sync::Arc::new(topic(&given).configs);
+    let mut set = topic(&[("retention.ms", "5")]);
+    set.defaults = std::sync::Arc::clone(&plain.defaults);
+
+    assert_eq!(retention(&plain), Some(Duration::from_millis(7)));
+    assert!(cleanup_policy(&plain).compact && !cleanup_policy(&plain).delete);
+    assert_eq!(retention(&set), Some(Duration::from_millis(5)));
+    assert_eq!(retention_bytes(&set), None);
+    assert_eq!(topic_config("retention.ms").unwrap().set_by(&plain), None);
+}
+
+#[test]
+fn brokers_know_settings_of_topics_by_their_own_names() {
+    for definition in TOPIC_CONFIGS {
+        let found = definition.broker_name.and_then(broker_config);
+        assert_eq!(found.is_some(), definition.broker_name.is_some());
+        assert!(found.is_none_or(|found| found == definition));
+    }
+    assert_eq!(broker_config("retention.ms"), None);
 }

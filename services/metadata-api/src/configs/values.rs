@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{table, topic_config};
-use crate::Topic;
+use crate::{Configs, Topic};
 
 /// What may be removed from a topic, and by which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum CompressionType {
 /// `compression.type`, with the level that goes with it.
 #[must_use]
 pub fn compression_type(topic: &Topic) -> CompressionType {
-    let level = |name| i32::try_from(number(&topic.configs, name)).unwrap_or(-1);
+    let level = |name| i32::try_from(number_of(topic, name)).unwrap_or(-1);
     match word(topic, table::COMPRESSION_TYPE) {
         "uncompressed" => CompressionType::Uncompressed,
         "gzip" => CompressionType::Gzip(level(table::COMPRESSION_GZIP_LEVEL)),
@@ -59,7 +59,7 @@ pub fn compression_type(topic: &Topic) -> CompressionType {
 /// `max.message.bytes`: bytes of one record batch, header included; more is refused.
 #[must_use]
 pub fn max_message_bytes(topic: &Topic) -> u32 {
-    u32::try_from(number(&topic.configs, table::MAX_MESSAGE_BYTES)).unwrap_or(0)
+    u32::try_from(number_of(topic, table::MAX_MESSAGE_BYTES)).unwrap_or(0)
 }
 
 /// `cleanup.policy`.
@@ -102,7 +102,7 @@ pub fn retention(topic: &Topic) -> Option<Duration> {
 /// `retention.bytes` of one partition; `None`: any number.
 #[must_use]
 pub fn retention_bytes(topic: &Topic) -> Option<u64> {
-    u64::try_from(number(&topic.configs, table::RETENTION_BYTES)).ok()
+    u64::try_from(number_of(topic, table::RETENTION_BYTES)).ok()
 }
 
 /// `delete.retention.ms`: how long a compacted topic keeps a record with a null value.
@@ -125,11 +125,18 @@ pub fn max_compaction_lag(topic: &Topic) -> Option<Duration> {
 
 /// Milliseconds; negative and the largest number both mean "no bound".
 fn bounded(topic: &Topic, name: &str) -> Option<Duration> {
-    let milliseconds = number(&topic.configs, name);
+    let milliseconds = number_of(topic, name);
     if milliseconds == i64::MAX {
         return None;
     }
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
+}
+
+/// The number that holds for a topic: its own, that of brokers, else the default.
+fn number_of(topic: &Topic, name: &str) -> i64 {
+    let read = |configs: &Configs| configs.get(name).and_then(|value| value.parse().ok());
+    let set = read(&topic.configs).or_else(|| read(&topic.defaults));
+    set.unwrap_or_else(|| number(&Configs::new(), name))
 }
 
 /// The number that `configs` set, else the default.
@@ -140,7 +147,7 @@ pub(super) fn number(configs: &BTreeMap<String, String>, name: &str) -> i64 {
 }
 
 fn word<'a>(topic: &'a Topic, name: &str) -> &'a str {
-    let set = topic.configs.get(name).map(String::as_str);
+    let set = topic.configs.get(name).or_else(|| topic.defaults.get(name));
     let default = || topic_config(name).map(|definition| definition.default);
-    set.or_else(default).unwrap_or("")
+    set.map(String::as_str).or_else(default).unwrap_or("")
 }

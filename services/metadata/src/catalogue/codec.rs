@@ -5,21 +5,33 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use esker_metadata_api::{Topic, TopicChange, TopicName, TopicNameError, TopicRef};
+use esker_metadata_api::{
+    AlterBroker, BrokerConfigs, BrokerScope, Topic, TopicChange, TopicName, TopicNameError,
+    TopicRef,
+};
 use esker_types::{ByteReader, ShortBytes, TopicId};
 
 use super::{Catalogue, CatalogueCommand};
 
-/// Version of commands and snapshot parts that this build writes, and the newest it reads.
+/// Version of commands that this build writes, and the newest it reads.
 const VERSION: u8 = 1;
+/// Version of snapshot parts that this build writes, and the newest it reads.
+const SNAPSHOT_VERSION: u8 = 2;
+/// Parts of version 1 hold no settings of brokers.
+const SNAPSHOT_VERSION_TOPICS: u8 = 1;
 const CREATE_TOPIC: u8 = 1;
 const DELETE_TOPIC_NAMED: u8 = 2;
 const DELETE_TOPIC_ID: u8 = 3;
 const TAKE_PRODUCER_IDS: u8 = 4;
 const ADD_PARTITIONS: u8 = 5;
 const SET_CONFIGS: u8 = 6;
+const SET_BROKER_CONFIGS: u8 = 7;
+/// Whose settings: all brokers', or those of one.
+const ALL_BROKERS: u8 = 0;
+const ONE_BROKER: u8 = 1;
 /// Bytes of one part of a snapshot, about: parts end with a whole topic.
 const PART_BYTES: usize = 1024 * 1024;
 
@@ -38,6 +50,12 @@ pub(crate) enum CatalogueDecodeError {
     /// No command of this version.
     #[error("catalogue command {code} is unknown")]
     Unknown {
+        /// Its code.
+        code: u8,
+    },
+    /// Settings of neither all brokers nor one.
+    #[error("catalogue holds settings of an unknown scope {code}")]
+    Scope {
         /// Its code.
         code: u8,
     },
@@ -116,6 +134,7 @@ fn topic(reader: &mut ByteReader<'_>) -> Result<Topic, CatalogueDecodeError> {
         partition_count: partition_count(reader)?,
         replication_factor: reader.u16()?,
         configs: configs(reader)?,
+        defaults: Arc::default(),
     })
 }
 
@@ -131,6 +150,42 @@ fn check_version(reader: &mut ByteReader<'_>) -> Result<(), CatalogueDecodeError
         VERSION => Ok(()),
         version => Err(CatalogueDecodeError::Version { version }),
     }
+}
+
+fn put_scope(into: &mut BytesMut, scope: BrokerScope) {
+    match scope {
+        BrokerScope::All => into.put_u8(ALL_BROKERS),
+        BrokerScope::Node(node) => {
+            into.put_u8(ONE_BROKER);
+            into.put_i32(node);
+        }
+    }
+}
+
+fn scope(reader: &mut ByteReader<'_>) -> Result<BrokerScope, CatalogueDecodeError> {
+    match reader.u8()? {
+        ALL_BROKERS => Ok(BrokerScope::All),
+        ONE_BROKER => Ok(BrokerScope::Node(i32::from_be_bytes(reader.array()?))),
+        code => Err(CatalogueDecodeError::Scope { code }),
+    }
+}
+
+fn put_brokers(into: &mut BytesMut, brokers: &BrokerConfigs) {
+    let count = brokers.iter().count();
+    into.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
+    for (scope, configs) in brokers.iter() {
+        put_scope(into, scope);
+        put_configs(into, configs);
+    }
+}
+
+fn brokers(reader: &mut ByteReader<'_>) -> Result<BrokerConfigs, CatalogueDecodeError> {
+    let mut brokers = BrokerConfigs::default();
+    for _ in 0..reader.count_u32(5)? {
+        let scope = scope(reader)?;
+        brokers.set(scope, configs(reader)?);
+    }
+    Ok(brokers)
 }
 
 fn put_change(into: &mut BytesMut, topic: TopicId, change: &TopicChange) {
@@ -168,6 +223,12 @@ impl CatalogueCommand {
             }
             Self::TakeProducerIds => into.put_u8(TAKE_PRODUCER_IDS),
             Self::AlterTopic { topic, change } => put_change(&mut into, *topic, change),
+            Self::AlterBroker(change) => {
+                into.put_u8(SET_BROKER_CONFIGS);
+                put_scope(&mut into, change.scope);
+                put_configs(&mut into, &change.expected);
+                put_configs(&mut into, &change.configs);
+            }
         }
         into.freeze()
     }
@@ -193,6 +254,11 @@ impl CatalogueCommand {
                     configs: configs(&mut reader)?,
                 },
             },
+            SET_BROKER_CONFIGS => Self::AlterBroker(AlterBroker {
+                scope: scope(&mut reader)?,
+                expected: configs(&mut reader)?,
+                configs: configs(&mut reader)?,
+            }),
             code => return Err(CatalogueDecodeError::Unknown { code }),
         };
         end(&reader, command)
@@ -203,14 +269,11 @@ impl Catalogue {
     /// The whole catalogue in parts of about a MiB.
     pub(crate) fn snapshot(&self) -> Vec<Bytes> {
         let mut parts = Vec::new();
-        let mut part = BytesMut::new();
-        part.put_u8(VERSION);
-        part.put_i64(self.producer_id_next);
+        let mut part = self.snapshot_part(self.topics.brokers());
         for topic in self.topics.iter() {
             if part.len() >= PART_BYTES {
-                parts.push(part.split().freeze());
-                part.put_u8(VERSION);
-                part.put_i64(self.producer_id_next);
+                parts.push(part.freeze());
+                part = self.snapshot_part(&BrokerConfigs::default());
             }
             put_topic(&mut part, topic);
         }
@@ -218,11 +281,29 @@ impl Catalogue {
         parts
     }
 
+    /// The front of a part; topics follow. Settings of brokers stand in the first one only.
+    fn snapshot_part(&self, brokers: &BrokerConfigs) -> BytesMut {
+        let mut part = BytesMut::new();
+        part.put_u8(SNAPSHOT_VERSION);
+        part.put_i64(self.producer_id_next);
+        put_brokers(&mut part, brokers);
+        part
+    }
+
     /// Adds one part of a snapshot.
     pub(crate) fn restore(&mut self, part: &[u8]) -> Result<(), CatalogueDecodeError> {
         let mut reader = ByteReader::new(part);
-        check_version(&mut reader)?;
+        let version = reader.u8()?;
+        if !(SNAPSHOT_VERSION_TOPICS..=SNAPSHOT_VERSION).contains(&version) {
+            return Err(CatalogueDecodeError::Version { version });
+        }
         self.producer_id_next = self.producer_id_next.max(reader.i64()?);
+        if version > SNAPSHOT_VERSION_TOPICS {
+            let brokers = brokers(&mut reader)?;
+            if brokers.iter().next().is_some() {
+                self.topics.set_brokers(brokers);
+            }
+        }
         while reader.remaining() > 0 {
             self.insert(topic(&mut reader)?);
         }
@@ -234,6 +315,14 @@ impl Catalogue {
 mod tests {
     use super::super::tests::topic as sample;
     use super::*;
+
+    fn retention(scope: BrokerScope) -> AlterBroker {
+        AlterBroker {
+            scope,
+            expected: BTreeMap::new(),
+            configs: BTreeMap::from([("log.retention.ms".to_owned(), "5".to_owned())]),
+        }
+    }
 
     fn commands() -> Vec<CatalogueCommand> {
         vec![
@@ -252,6 +341,8 @@ mod tests {
                     configs: BTreeMap::from([("flush.ms".to_owned(), "1".to_owned())]),
                 },
             },
+            CatalogueCommand::AlterBroker(retention(BrokerScope::All)),
+            CatalogueCommand::AlterBroker(retention(BrokerScope::Node(7))),
         ]
     }
 
@@ -311,6 +402,10 @@ mod tests {
             Err(CatalogueDecodeError::Unknown { code: 99 })
         );
         assert_eq!(
+            decode(&[1, 7, 2]),
+            Err(CatalogueDecodeError::Scope { code: 2 })
+        );
+        assert_eq!(
             decode(&[2]),
             Err(CatalogueDecodeError::Version { version: 2 })
         );
@@ -328,6 +423,7 @@ mod tests {
     fn a_snapshot_of_several_parts_restores_the_whole_catalogue() {
         let mut catalogue = Catalogue::default();
         catalogue.apply(CatalogueCommand::TakeProducerIds);
+        catalogue.apply(CatalogueCommand::AlterBroker(retention(BrokerScope::All)));
         for index in 0..20_000_u128 {
             let mut row = sample(&format!("topic-{index}"), 1, 1);
             row.id = TopicId::from_bytes((index + 1).to_be_bytes());
@@ -345,5 +441,24 @@ mod tests {
         assert_eq!(restored.partition_count, catalogue.partition_count);
         assert_eq!(restored.producer_id_next, catalogue.producer_id_next);
         assert_eq!(restored.collisions, catalogue.collisions);
+        assert_eq!(restored.topics.brokers(), catalogue.topics.brokers());
+        assert!(restored.topics.brokers().iter().next().is_some());
+    }
+
+    #[test]
+    fn a_snapshot_of_the_version_before_has_no_settings_of_brokers() {
+        let mut part = BytesMut::new();
+        part.put_u8(SNAPSHOT_VERSION_TOPICS);
+        part.put_i64(7);
+        put_topic(&mut part, &sample("orders", 7, 3));
+        let mut restored = Catalogue::default();
+
+        restored.restore(&part).unwrap();
+        part[0] = SNAPSHOT_VERSION + 1;
+        let newer = Catalogue::default().restore(&part);
+
+        assert_eq!((restored.ids().len(), restored.producer_id_next), (1, 7));
+        let version = SNAPSHOT_VERSION + 1;
+        assert_eq!(newer, Err(CatalogueDecodeError::Version { version }));
     }
 }

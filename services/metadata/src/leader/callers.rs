@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use esker_groups::Ticket;
 use esker_metadata_api::{
-    AlterTopicError, CreateTopicError, CreatedTopic, DeleteTopicError, GroupReply, SessionEnd,
-    Topic,
+    AlterBrokerError, AlterTopicError, CreateTopicError, CreatedTopic, DeleteTopicError,
+    GroupReply, SessionEnd, Topic,
 };
 use esker_types::{ProducerId, SessionId};
 
@@ -15,6 +15,7 @@ use crate::request::{Answer, ReplyTo};
 
 type Created = Result<CreatedTopic, CreateTopicError>;
 type Deleted = Result<Arc<Topic>, DeleteTopicError>;
+type BrokerAltered = Result<(), AlterBrokerError>;
 type Altered = Result<Arc<Topic>, AlterTopicError>;
 
 /// Everyone who waits, bounded by what the cores and the request queue take in.
@@ -27,6 +28,7 @@ pub(super) struct Callers {
     created: Vec<(ReplyTo<Created>, Created)>,
     deleted: Vec<(ReplyTo<Deleted>, Deleted)>,
     altered: Vec<(ReplyTo<Altered>, Altered)>,
+    brokers_altered: Vec<(ReplyTo<BrokerAltered>, BrokerAltered)>,
     producer_ids: VecDeque<ReplyTo<Answer<ProducerId>>>,
     ids_next: i64,
     ids_end: i64,
@@ -77,6 +79,14 @@ impl Callers {
         self.altered.push((reply, altered));
     }
 
+    pub(super) fn hold_broker_altered(
+        &mut self,
+        reply: ReplyTo<BrokerAltered>,
+        altered: BrokerAltered,
+    ) {
+        self.brokers_altered.push((reply, altered));
+    }
+
     /// The topic table is published: those who wait for it hear.
     pub(super) fn answer_topics(&mut self) {
         for (reply, created) in self.created.drain(..) {
@@ -86,6 +96,9 @@ impl Callers {
             let _ = reply.send(deleted);
         }
         for (reply, altered) in self.altered.drain(..) {
+            let _ = reply.send(altered);
+        }
+        for (reply, altered) in self.brokers_altered.drain(..) {
             let _ = reply.send(altered);
         }
     }

@@ -3,8 +3,8 @@
 use esker_groups::{GroupCommand, Ticket};
 use esker_journal::{JournalEvent, JournalState as _, RollNumber};
 use esker_metadata_api::{
-    AlterTopicError, CreateTopicError, CreatedTopic, DeleteRecordsError, DeleteTopicError,
-    GroupReply, MetadataError, Registered, Topic,
+    AlterBrokerError, AlterTopicError, CreateTopicError, CreatedTopic, DeleteRecordsError,
+    DeleteTopicError, GroupReply, MetadataError, Registered, Topic,
 };
 use esker_sequencer::LogCommand;
 use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
@@ -29,6 +29,7 @@ pub(super) enum Pending {
     Created(ReplyTo<Result<CreatedTopic, CreateTopicError>>),
     Deleted(ReplyTo<Result<Arc<Topic>, DeleteTopicError>>),
     Altered(ReplyTo<Result<Arc<Topic>, AlterTopicError>>),
+    BrokerAltered(ReplyTo<Result<(), AlterBrokerError>>),
     LogStartMoved {
         topic_partition: TopicPartition,
         reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
@@ -166,6 +167,12 @@ impl Leader {
                 self.topics_changed |= altered.is_ok();
                 if let Pending::Altered(reply) = pending {
                     self.callers.hold_altered(reply, altered);
+                }
+            }
+            (CatalogueOutcome::BrokerAltered(altered), pending) => {
+                self.topics_changed |= altered.is_ok();
+                if let Pending::BrokerAltered(reply) = pending {
+                    self.callers.hold_broker_altered(reply, altered);
                 }
             }
             (CatalogueOutcome::ProducerIds(first), _) => self.producer_ids_taken(first),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use esker_journal::EpochCheckError;
 use esker_metadata_api::{
-    AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
-    DeleteRecordsError, GroupReply, IndexSlice, Leadership, ListedOffset, LogIndexError,
-    OffsetQuery, ReserveError, ReserveReply, Topic, TopicTable,
+    ActiveProducer, AlterTopic, AlterTopicError, CreateTopic, CreateTopicError, CreatedTopic,
+    DeleteBefore, DeleteRecordsError, GroupReply, IndexSlice, Leadership, ListedOffset,
+    LogIndexError, OffsetQuery, ReserveError, ReserveReply, Topic, TopicTable,
 };
 use esker_sequencer::Barrier;
 use esker_types::{MonotonicTime, Offset, TopicPartition};
@@ -57,6 +57,10 @@ pub(super) enum Question {
         topic_partition: TopicPartition,
         before: DeleteBefore,
         reply: ReplyTo<Result<Offset, DeleteRecordsError>>,
+    },
+    Producers {
+        topic_partition: TopicPartition,
+        reply: ReplyTo<Result<Vec<ActiveProducer>, LogIndexError>>,
     },
     LogBytes(ReplyTo<Answer<BTreeMap<TopicPartition, u64>>>),
     Leadership(ReplyTo<Answer<Leadership>>),
@@ -113,6 +117,9 @@ impl Leader {
     pub(super) fn ask_current(&mut self, question: Question) {
         let barrier = match &question {
             Question::ListOffset {
+                topic_partition, ..
+            }
+            | Question::Producers {
                 topic_partition, ..
             }
             | Question::DeleteRecords {
@@ -196,6 +203,9 @@ impl Leader {
                 Question::ListOffset { reply, .. } => {
                     let _ = reply.send(Err(LogIndexError::NotDecided));
                 }
+                Question::Producers { reply, .. } => {
+                    let _ = reply.send(Err(LogIndexError::NotDecided));
+                }
                 Question::DeleteRecords { reply, .. } => {
                     let _ = reply.send(Err(DeleteRecordsError::NotDecided));
                 }
@@ -209,7 +219,7 @@ impl Leader {
         // A caller may be gone: nothing is lost by an answer that nobody hears.
         match question {
             Question::Topics(reply) => {
-                let _ = reply.send(Ok(Arc::new(self.state.catalogue.topics().clone())));
+                let _ = reply.send(Ok(self.table()));
             }
             Question::ListOffset {
                 topic_partition,
@@ -237,6 +247,12 @@ impl Leader {
                 before,
                 reply,
             } => self.delete_records_decided(topic_partition, before, reply),
+            Question::Producers {
+                topic_partition,
+                reply,
+            } => {
+                let _ = reply.send(self.producers_now(topic_partition));
+            }
             Question::LogBytes(reply) => {
                 let _ = reply.send(Ok(self.sequencer.log_bytes(&self.state.log)));
             }

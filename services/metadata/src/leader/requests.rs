@@ -57,6 +57,11 @@ impl Leader {
                 before,
                 reply,
             } => self.delete_records(topic_partition, before, reply),
+            Request::AlterBroker { request, reply } => self.alter_broker(request, reply),
+            Request::Producers {
+                topic_partition,
+                reply,
+            } => self.producers(topic_partition, reply),
             Request::LogBytes { reply } => {
                 if self.has_room_for_questions() {
                     self.ask_current(Question::LogBytes(reply));
@@ -138,7 +143,7 @@ impl Leader {
             return;
         }
         let start = FeedStart {
-            topics: Arc::new(self.state.catalogue.topics().clone()),
+            topics: self.table(),
             updates: self.parts.feed.subscribe(),
         };
         let _ = reply.send(Ok(start));
@@ -230,6 +235,7 @@ impl Leader {
             partition_count: request.partition_count,
             replication_factor: request.replication_factor,
             configs: request.configs.clone(),
+            defaults: Arc::default(),
         }
     }
 

@@ -1,9 +1,11 @@
-//! Changes of topics that exist: partitions, settings, the start of a log.
+//! Changes of topics that exist: partitions, settings, the start of a log; settings of brokers; who
+//! writes to a partition.
 
 use std::sync::Arc;
 
 use esker_metadata_api::{
-    AlterTopic, AlterTopicError, DeleteBefore, DeleteRecordsError, MetadataError, Topic,
+    ActiveProducer, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, DeleteBefore,
+    DeleteRecordsError, LogIndexError, MetadataError, Topic,
 };
 use esker_types::{Offset, TopicPartition};
 
@@ -48,6 +50,44 @@ impl Leader {
                 let _ = reply.send(altered.map(Arc::new));
             }
         }
+    }
+
+    pub(super) fn alter_broker(
+        &mut self,
+        request: AlterBroker,
+        reply: ReplyTo<Result<(), AlterBrokerError>>,
+    ) {
+        // Also one that is late already: being durable, the answer is true now.
+        let command = CatalogueCommand::AlterBroker(request);
+        self.append(Command::Catalogue(command), Pending::BrokerAltered(reply));
+    }
+
+    pub(super) fn producers(
+        &mut self,
+        topic_partition: TopicPartition,
+        reply: ReplyTo<Result<Vec<ActiveProducer>, LogIndexError>>,
+    ) {
+        if self.has_room_for_questions() {
+            self.ask_current(Question::Producers {
+                topic_partition,
+                reply,
+            });
+        } else {
+            add_one(&self.parts.metrics.refusals);
+            let _ = reply.send(Err(LogIndexError::Metadata(MetadataError::Overloaded)));
+        }
+    }
+
+    pub(super) fn producers_now(
+        &self,
+        topic_partition: TopicPartition,
+    ) -> Result<Vec<ActiveProducer>, LogIndexError> {
+        if !self.state.catalogue.has(topic_partition) {
+            return Err(LogIndexError::UnknownPartition);
+        }
+        Ok(self
+            .sequencer
+            .active_producers(&self.state.log, topic_partition))
     }
 
     pub(super) fn delete_records(

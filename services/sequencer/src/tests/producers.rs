@@ -1,7 +1,9 @@
 //! Claims about idempotent producers: D1 to D5.
 
-use esker_metadata_api::{BatchVerdict, ProduceRefusal};
-use esker_types::ChainIndex;
+use esker_metadata_api::{
+    ActiveProducer, BatchVerdict, ProduceRefusal, ProducerSpan, ReservationSummary,
+};
+use esker_types::{ChainIndex, ProducerId, Timestamp};
 
 use super::harness::*;
 use crate::limits::VOID_MARKS_MAX;
@@ -322,4 +324,50 @@ fn probes_for_deferred_batches_are_spaced_out() {
         leader.take_effects(),
         [Effect::Seal(session(1), ChainIndex::ZERO)]
     );
+}
+
+#[test]
+fn the_producers_of_a_partition_are_told_from_committed_batches_checkpointed_or_not() {
+    let mut leader = Leader::new();
+    let stamped = |batch: ReservationSummary, millis| ReservationSummary {
+        max_timestamp: Timestamp::from_millis(millis),
+        ..batch
+    };
+    let key = ReservationSummary {
+        producer: from(5, 0, 1).producer.map(|span| ProducerSpan {
+            producer_id: ProducerId::from_key_hash([1; 8]),
+            ..span
+        }),
+        ..from(5, 0, 1)
+    };
+    leader.reserve(1, 0, vec![stamped(under_epoch(3, 5, 0, 10), 100), key]);
+    leader.reserve(1, 1, vec![stamped(from(6, LAST, 1), 200)]);
+    leader.written(1, 2);
+    let told = |leader: &Leader| leader.sequencer.active_producers(&leader.state, at(0));
+
+    let before = told(&leader);
+    leader.checkpoint();
+    let checkpointed = told(&leader);
+    leader.reserve(1, 2, vec![stamped(under_epoch(4, 5, 0, 2), 300)]);
+    let undecided = told(&leader);
+    leader.written(1, 3);
+    let after = told(&leader);
+
+    let rows = |producers: &[ActiveProducer]| -> Vec<_> {
+        let row = |one: &ActiveProducer| {
+            let who = (one.producer_id.to_wire(), one.producer_epoch.to_wire());
+            (
+                who,
+                one.last_sequence,
+                one.last_timestamp.map(Timestamp::millis),
+            )
+        };
+        producers.iter().map(row).collect()
+    };
+    let six = ((6, 0), LAST, Some(200));
+    assert_eq!(rows(&before), [((5, 3), 9, Some(100)), six]);
+    assert_eq!(before, checkpointed);
+    assert_eq!(before, undecided);
+    assert_eq!(rows(&after), [((5, 4), 1, Some(300)), six]);
+    assert_eq!(leader.sequencer.active_producers(&leader.state, at(1)), []);
 }

@@ -156,7 +156,7 @@ async fn uploads_carry_the_checksum_that_was_asked_for() {
 
     // The catalogue's check value of CRC-64/NVME, ae8b14860a799888.
     assert!(
-        crc.contains("x-amz-checksum-crc64nvme: roswhgp5mig="),
+        crc.contains("x-amz-checksum-crc64nvme: rosuhgp5mig="),
         "{crc}"
     );
     assert!(

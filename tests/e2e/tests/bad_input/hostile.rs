@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, ensure};
-use esker_e2e::{HttpApi, HttpRecord, Kcat, StoreKind, TestStore, Wire, proved, request};
+use esker_e2e::{
+    HttpApi, HttpRecord, Kcat, StoreKind, TestStore, Wire, proved, request, resident_peak,
+};
 use esker_env::Rng;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -23,16 +25,6 @@ async fn serves(kafka: SocketAddr, http: SocketAddr, number: usize) -> anyhow::R
     let last = read.last().context("no record")?;
     ensure!(last.value.as_deref() == Some(&value[..]), "{last:?}");
     Ok(())
-}
-
-fn resident_bytes(process: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .context("no VmHWM")?;
-    let kilobytes = line.split_whitespace().nth(1).context("no number")?;
-    Ok(kilobytes.parse::<u64>()? * 1024)
 }
 
 /// Whole streams of bytes, each for a connection of its own.
@@ -123,7 +115,7 @@ async fn hostile_frames_end_their_connection_and_nothing_else() -> anyhow::Resul
     serves(esker.kafka, esker.http, streams.len())
         .await
         .context("at the end")?;
-    let resident = resident_bytes(esker.id())?;
+    let resident = resident_peak(esker.id())?;
     ensure!(
         resident < RESIDENT_BYTES_MAX,
         "{resident} bytes were resident"

@@ -58,6 +58,7 @@ impl FakeIndex {
             partition_count: NonZeroU32::new(partitions).unwrap(),
             replication_factor: 1,
             configs: BTreeMap::new(),
+            defaults: Arc::default(),
         };
         let mut state = self.lock();
         for partition in 0..partitions {

@@ -477,6 +477,27 @@ const DESCRIBE_QUORUM_ROOT: Shape = Shape {
 pub(super) const DESCRIBE_QUORUM: ApiShape =
     ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_QUORUM_ROOT);
 
+const DESCRIBE_PRODUCERS_TOPIC_REQUEST: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_producers_request::TopicRequest>(),
+    fields: &[
+        Field::new("Name", Text, 0, 0),
+        Field::new("PartitionIndexes", List(&Fixed(4)), 0, 0),
+    ],
+};
+
+const DESCRIBE_PRODUCERS_ROOT: Shape = Shape {
+    memory_bytes: size_of::<messages::describe_producers_request::DescribeProducersRequest>(),
+    fields: &[Field::new(
+        "Topics",
+        List(&Struct(&DESCRIBE_PRODUCERS_TOPIC_REQUEST)),
+        0,
+        0,
+    )],
+};
+
+pub(super) const DESCRIBE_PRODUCERS: ApiShape =
+    ApiShape::new(0, limits::REQUEST_ELEMENTS_MAX, &DESCRIBE_PRODUCERS_ROOT);
+
 const DESCRIBE_TRANSACTIONS_ROOT: Shape = Shape {
     memory_bytes: size_of::<messages::describe_transactions_request::DescribeTransactionsRequest>(),
     fields: &[Field::new("TransactionalIds", List(&Text), 0, 0)],
