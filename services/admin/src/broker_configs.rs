@@ -21,7 +21,7 @@ pub(crate) struct BrokerConfig {
     pub(crate) value: Option<String>,
     pub(crate) kind: ConfigKind,
     pub(crate) source: ConfigSource,
-    /// Values with their sources, in the order in which they count; the first is the one that holds.
+    /// Values with their sources, in the order in which they count: the first one holds.
     pub(crate) synonyms: Vec<(String, ConfigSource)>,
     pub(crate) is_read_only: bool,
     pub(crate) documentation: &'static str,

@@ -1,9 +1,9 @@
 //! DescribeConfigs: every setting of a topic, and what tools read of this broker.
 //!
-//! A setting's source is the topic where the topic set it, the broker or all brokers where they were
-//! given it while they run, the broker's start where the operator did (static), else the default.
-//! Synonyms name, in the order in which they count, the topic's own value and those of the broker's
-//! setting that is the default of all topics.
+//! A setting's source is the topic where the topic set it, the broker or all brokers where they
+//! were given it while they run, the broker's start where the operator did (static), else the
+//! default. Synonyms name, in the order in which they count, the topic's own value and those of the
+//! broker's setting that is the default of all topics.
 
 use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
 use esker_kafka::messages::describe_configs_response::{

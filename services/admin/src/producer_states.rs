@@ -1,8 +1,8 @@
 //! DescribeProducers: who writes to a partition, as the sequencer remembers it.
 //!
-//! The last five committed batches of a producer are remembered, so its epoch, sequence and time are
-//! known; there are no transactions, so none is open. Current (R1): what was acknowledged before the
-//! question is in the answer.
+//! The last five committed batches of a producer are remembered, so its epoch, sequence and time
+//! are known; there are no transactions, so none is open. Current (R1): what was acknowledged
+//! before the question is in the answer.
 
 use esker_kafka::messages::describe_producers_request::TopicRequest;
 use esker_kafka::messages::describe_producers_response::{

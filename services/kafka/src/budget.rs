@@ -236,7 +236,7 @@ mod tests {
 
     use super::*;
     use crate::frame::FrameError;
-    use crate::limits::ANSWER_BYTES_SMALL;
+    use crate::limits::{ANSWER_BYTES_SMALL, STANDSTILL_MIN};
     use crate::stragglers::Watched;
 
     fn budget(request_bytes_max: usize) -> ConnectionBudget {
@@ -299,9 +299,13 @@ mod tests {
             cut
         };
 
+        let clock = SystemClock::new();
+        let begun = clock.now();
         let (cut, _) = tokio::join!(straggler, budget.frame(1, Lane::Produced));
 
         assert!(matches!(cut, Err(FrameError::Straggler)));
+        let waited = clock.now().since(begun);
+        assert!(waited >= STANDSTILL_MIN && waited <= STANDSTILL_MIN + RELIEF_INTERVAL);
     }
 
     #[tokio::test]

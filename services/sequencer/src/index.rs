@@ -62,8 +62,8 @@ impl Sequencer {
         bytes
     }
 
-    /// The producers that a partition remembers, from its committed batches, by id. Idempotency keys
-    /// are none. Cost: its producers, and a bisection for each.
+    /// The producers that a partition remembers, from its committed batches, by id. Idempotency
+    /// keys are none. Cost: its producers, and a bisection for each.
     #[must_use]
     pub fn active_producers(
         &self,

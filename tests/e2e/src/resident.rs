@@ -1,4 +1,4 @@
-//! How much memory a process holds, and how many files it may open: from outside, through the system.
+//! How much memory a process holds and how many files it may open, seen from outside.
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};

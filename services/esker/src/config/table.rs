@@ -209,7 +209,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         KAFKA_IDLE_TIMEOUT_MS,
         "MS",
         Some("600000"),
-        "A Kafka connection is closed that sends no request, or takes no byte of a reply, for so long",
+        "A Kafka connection is closed that sends no request, or takes no byte of a reply, for \
+         so long",
     ),
     Setting::new(
         AUTO_CREATE_TOPICS,

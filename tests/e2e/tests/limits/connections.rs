@@ -1,4 +1,4 @@
-//! Ten thousand connections to one process, from ten addresses: the limits, and what lies past them.
+//! Ten thousand connections to one process, from ten addresses: at the limits and past them.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -200,7 +200,8 @@ async fn who_reads_nothing_is_closed_at_the_idle_timeout_consumer_and_producer()
     );
     proved(&format!(
         "a consumer and {PRODUCERS} producers that read nothing were closed at the idle timeout of \
-         {idle:?}; {} MiB resident before and {} at most; others' longest round trip was {longest:.0?}",
+         {idle:?}; {} MiB resident before and {} at most; others' longest round trip was \
+         {longest:.0?}",
         before >> 20,
         peak >> 20
     ));

@@ -4,6 +4,7 @@
 mod groups;
 mod logs;
 mod notes;
+mod producers;
 mod settings;
 mod topics;
 
@@ -24,6 +25,7 @@ async fn observe(address: &str) -> anyhow::Result<Notes> {
     let mut notes = Notes::default();
     topics::observe(&client, &mut notes).await?;
     logs::observe(&client, &mut notes).await?;
+    producers::observe(&client, &mut notes).await?;
     settings::observe(&client, &mut notes).await?;
     groups::observe(&client, &mut notes).await?;
     Ok(notes)

@@ -1,6 +1,5 @@
 //! DescribeConfigs, IncrementalAlterConfigs, AlterConfigs.
 
-use anyhow::ensure;
 use esker_kafka::client::{Client, ClientError, FetchOptions, NewTopic, Target};
 use esker_kafka::messages::describe_configs_request::DescribeConfigsResource;
 use esker_kafka::messages::{
@@ -72,12 +71,20 @@ const ATTEMPTS: [Attempt; 20] = [
     ),
 ];
 
-const BROKER_ATTEMPTS: [Attempt; 5] = [
+const BROKER_ATTEMPTS: [Attempt; 13] = [
     (BROKER, "1", &[("node.id", 0, Some("5"))]),
     (BROKER, "1", &[("num.partitions", 0, Some("5"))]),
     (BROKER, "one", &[("log.retention.ms", 0, Some("5000"))]),
     (BROKER, "1", &[("log.retention.ms", 0, Some("5000"))]),
     (BROKER, "1", &[("nonsense", 0, Some("5"))]),
+    (BROKER, "", &[("node.id", 0, Some("5"))]),
+    (BROKER, "", &[("message.max.bytes", 0, Some("many"))]),
+    (BROKER, "", &[("message.max.bytes", 2, Some("5"))]),
+    (BROKER, "", &[("message.max.bytes", 0, Some("2000000"))]),
+    (BROKER, "", &[("log.cleanup.policy", 2, Some("compact"))]),
+    (BROKER, "1", &[("message.max.bytes", 0, Some("3000000"))]),
+    (BROKER, "1", &[("message.max.bytes", 1, None)]),
+    (BROKER, "1", &[("log.segment.bytes", 0, Some("2097152"))]),
 ];
 
 pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
@@ -85,7 +92,7 @@ pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Resul
     describe(client, notes, TOPIC, "set", "at first").await?;
     describe(client, notes, TOPIC, "absent", "at first").await?;
     describe(client, notes, BROKER, "", "at first").await?;
-    brokers(client, notes).await?;
+    brokers(client, notes, "at first").await?;
     for (number, attempt) in ATTEMPTS.iter().enumerate() {
         for validate_only in [true, false] {
             alter(client, notes, number, attempt, validate_only).await?;
@@ -101,26 +108,17 @@ pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Resul
     for (number, attempt) in BROKER_ATTEMPTS.iter().enumerate() {
         alter(client, notes, 100 + number, attempt, false).await?;
     }
-    Ok(())
+    // The last one of them is seen: so are all others.
+    shown(client, (BROKER, "1"), "log.segment.bytes", "2097152").await?;
+    describe(client, notes, BROKER, "", "given").await?;
+    describe(client, notes, TOPIC, "set", "brokers given").await?;
+    brokers(client, notes, "given").await
 }
 
 /// Waits until Kafka obeys a changed setting: it is shown first, and taken up before a topic that
 /// is created after that can be written to. Esker obeys it when it answers.
 async fn settle(client: &Client, key: &str, value: &str) -> anyhow::Result<()> {
-    let mut shown = None;
-    for _ in 0..TRIES_MAX {
-        let results = described(client, TOPIC, "plain").await?.results;
-        let mut configs = results.into_iter().flat_map(|result| result.configs);
-        let config = configs.find(|config| config.name.as_str() == key);
-        shown = config.and_then(|config| config.value);
-        if shown.as_ref().is_some_and(|shown| shown.as_str() == value) {
-            break;
-        }
-    }
-    ensure!(
-        shown.is_some_and(|shown| shown.as_str() == value),
-        "{key} is not {value}"
-    );
+    shown(client, (TOPIC, "plain"), key, value).await?;
     let barrier = format!("after-{key}-{value}");
     client
         .create_topic(&NewTopic {
@@ -134,6 +132,25 @@ async fn settle(client: &Client, key: &str, value: &str) -> anyhow::Result<()> {
         .produce(&barrier, 0, batch(Compression::None, 0)?)
         .await?;
     Ok(())
+}
+
+/// Asks until the setting is shown with the value.
+async fn shown(
+    client: &Client,
+    (kind, resource): (i8, &str),
+    key: &str,
+    value: &str,
+) -> anyhow::Result<()> {
+    for _ in 0..TRIES_MAX {
+        let results = described(client, kind, resource).await?.results;
+        let mut configs = results.into_iter().flat_map(|result| result.configs);
+        let config = configs.find(|config| config.name.as_str() == key);
+        let shown = config.and_then(|config| config.value);
+        if shown.is_some_and(|shown| shown.as_str() == value) {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{key} is not {value}")
 }
 
 /// Changed settings hold for the next batch.
@@ -218,7 +235,7 @@ async fn describe(
 }
 
 /// Of the broker, only the settings that both show are compared: Kafka has some 300.
-async fn brokers(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
+async fn brokers(client: &Client, notes: &mut Notes, when: &str) -> anyhow::Result<()> {
     const SHOWN: [&str; 12] = [
         "auto.create.topics.enable",
         "compression.type",
@@ -234,18 +251,21 @@ async fn brokers(client: &Client, notes: &mut Notes) -> anyhow::Result<()> {
         "offset.metadata.max.bytes",
     ];
     for result in described(client, BROKER, "1").await?.results {
-        notes.add("DescribeConfigs broker", result.error_code);
+        notes.add(format!("DescribeConfigs broker {when}"), result.error_code);
         let shown = result.configs.iter();
         for config in shown.filter(|config| SHOWN.contains(&config.name.as_str())) {
             let name = &config.name;
             let kind = (config.is_sensitive, config.config_type);
             notes.add(
-                format!("DescribeConfigs broker value {name}"),
+                format!("DescribeConfigs broker value {name} {when}"),
                 &config.value,
             );
-            notes.add(format!("DescribeConfigs broker kind {name}"), kind);
+            notes.add(format!("DescribeConfigs broker kind {name} {when}"), kind);
             let origin = (config.config_source, config.read_only);
-            notes.add(format!("DescribeConfigs broker origin {name}"), origin);
+            notes.add(
+                format!("DescribeConfigs broker origin {name} {when}"),
+                origin,
+            );
         }
     }
     Ok(())

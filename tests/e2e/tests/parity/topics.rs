@@ -72,7 +72,7 @@ pub(crate) async fn observe(client: &Client, notes: &mut Notes) -> anyhow::Resul
 }
 
 /// Asks until the topic is seen with so many partitions: Kafka answers a little earlier.
-async fn settle(client: &Client, topic: &str, partitions: usize) -> anyhow::Result<()> {
+pub(crate) async fn settle(client: &Client, topic: &str, partitions: usize) -> anyhow::Result<()> {
     for _ in 0..TRIES_MAX {
         let seen = client.metadata(Some(&[topic])).await?;
         let seen = seen.topics.first().map(|topic| topic.partitions.len());
