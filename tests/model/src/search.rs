@@ -137,6 +137,9 @@ pub fn search_clean(bounds: Bounds, names: &[String], tell: &mut dyn FnMut(&str)
         let model = JournalModel { scenario, mutation };
         outcomes.push(is_clean(scenario.name, model, tell));
     }
+    if outcomes.is_empty() {
+        tell("no scenario has this name");
+    }
     !outcomes.is_empty() && outcomes.iter().all(|good| *good)
 }
 

@@ -153,7 +153,7 @@ pub(super) const COLLECTION: Scenario = Scenario {
 
 /// A chain of two places, of which the first is collected.
 pub(super) const COLLECTED_CHAIN: Scenario = Scenario {
-    name: "collected chain",
+    name: "collected-chain",
     sequencers: 2,
     sessions: 1,
     idempotent: 1,
@@ -165,7 +165,7 @@ pub(super) const COLLECTED_CHAIN: Scenario = Scenario {
 
 /// A zombie's seal lands where a segment was collected, and its pod goes on elsewhere.
 pub(super) const STRAY: Scenario = Scenario {
-    name: "stray seal",
+    name: "stray-seal",
     sequencers: 2,
     sessions: 2,
     places: 1,
@@ -231,26 +231,25 @@ const SUCCESSION: Scenario = Scenario {
 pub const LARGE: &[Scenario] = &[
     SUCCESSION,
     Scenario {
-        name: "large producer",
+        name: "large-producer",
         places: 3,
         losses: true,
         ..PRODUCER
     },
     Scenario {
-        name: "large take-over",
+        name: "large-take-over",
         sessions: 3,
         places: 2,
         ..TAKE_OVER
     },
     Scenario {
-        name: "large recovery",
+        name: "large-recovery",
         places: 2,
         checkpoints: true,
         ..RECOVERY
     },
     Scenario {
-        name: "large reading",
-        sessions: 3,
+        name: "large-reading",
         idempotent: 1,
         ..READING
     },

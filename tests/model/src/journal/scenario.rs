@@ -40,7 +40,7 @@ impl JournalModel {
 
 /// Two leaders, appends in flight.
 pub(super) const PIPELINE: Scenario = Scenario {
-    name: "journal pipeline",
+    name: "journal-pipeline",
     processes: 2,
     rolls: 3,
     places: 4,
@@ -52,7 +52,7 @@ pub(super) const PIPELINE: Scenario = Scenario {
 
 /// A leader that rolls and snapshots, and one that takes over from an old view.
 pub(super) const COLLECTION: Scenario = Scenario {
-    name: "journal collection",
+    name: "journal-collection",
     processes: 2,
     rolls: 4,
     places: 3,
@@ -68,7 +68,7 @@ pub const SMALL: &[Scenario] = &[PIPELINE, COLLECTION];
 /// Searched to their end by a command of its own.
 pub const LARGE: &[Scenario] = &[
     Scenario {
-        name: "third process",
+        name: "third-process",
         processes: 3,
         rolls: 3,
         places: 3,
@@ -77,7 +77,7 @@ pub const LARGE: &[Scenario] = &[
         ..PIPELINE
     },
     Scenario {
-        name: "long journal",
+        name: "long-journal",
         places: 4,
         in_flight: 2,
         question: true,
