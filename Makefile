@@ -79,5 +79,11 @@ shaper: ## run the S3 shaping and fault proxy; ARGS="--help" for its options
 fuzz: ## coverage-guided fuzzing of every decoder (nightly + cargo-fuzz): TARGET=kafka_guard make fuzz
 	cd tests/fuzz && cargo +nightly fuzz run --fuzz-dir . $${TARGET:-kafka_guard} -- -max_total_time=$${SECONDS_MAX:-60}
 
+model: ## search the model of the commit protocol to its end, and show every planted bug (a minute)
+	cargo run --quiet -p esker-model
+
+model-large: ## the model in larger bounds, minutes and gigabytes: ARGS="succession" for one of them
+	cargo run --quiet -p esker-model -- large $(ARGS)
+
 clean-cache: ## remove everything the build keeps outside the checkout
 	rm -rf $(HOME)/.cache/esker
