@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use esker_metadata_api::configs::{ConfigDefinition, TOPIC_CONFIGS, check_together, topic_config};
-use esker_metadata_api::{AlterTopic, AlterTopicError, TopicChange};
+use esker_metadata_api::{AlterTopic, AlterTopicError, Topic, TopicChange};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,7 +29,7 @@ pub(crate) type Configs = BTreeMap<String, String>;
 pub(crate) struct ConfigRow {
     pub(crate) name: &'static str,
     pub(crate) value: String,
-    /// Not given for this topic.
+    /// Not given for this topic: the brokers' default for all topics, or the built-in one.
     pub(crate) is_default: bool,
 }
 
@@ -61,24 +61,31 @@ pub(crate) struct NewConfigs {
 }
 
 impl ConfigRow {
-    fn new(configs: &Configs, definition: &'static ConfigDefinition) -> Self {
-        let set = configs.get(definition.name).map(String::as_str);
+    fn new(configs: &Configs, defaults: &Configs, definition: &'static ConfigDefinition) -> Self {
+        let name = definition.name;
+        let set = configs.get(name);
+        let value = set.or_else(|| defaults.get(name)).map(String::as_str);
         Self {
-            name: definition.name,
-            value: set.unwrap_or(definition.default).to_owned(),
+            name,
+            value: value.unwrap_or(definition.default).to_owned(),
             is_default: set.is_none(),
         }
     }
 }
 
-pub(crate) fn rows(configs: &Configs) -> impl Iterator<Item = ConfigRow> {
-    TOPIC_CONFIGS
-        .iter()
-        .map(|definition| ConfigRow::new(configs, definition))
+/// All settings as they are in force.
+pub(crate) fn rows(topic: &Topic) -> impl Iterator<Item = ConfigRow> {
+    rows_of(&topic.configs, &topic.defaults)
 }
 
-fn list_of(configs: &Configs) -> Response {
-    let configs = rows(configs).collect();
+fn rows_of(configs: &Configs, defaults: &Configs) -> impl Iterator<Item = ConfigRow> {
+    TOPIC_CONFIGS
+        .iter()
+        .map(|definition| ConfigRow::new(configs, defaults, definition))
+}
+
+fn list_of(configs: &Configs, defaults: &Configs) -> Response {
+    let configs = rows_of(configs, defaults).collect();
     Json(ConfigList { configs }).into_response()
 }
 
@@ -113,7 +120,7 @@ pub(crate) fn changed(
     responses((status = 200, description = "All settings, by name", body = ConfigList)),
 )]
 pub(crate) async fn list(PathTopic(topic): PathTopic) -> Response {
-    list_of(&topic.configs)
+    list_of(&topic.configs, &topic.defaults)
 }
 
 /// Changes settings of a topic: those that are given, all of them or none.
@@ -164,7 +171,7 @@ async fn alter(
         let topic = find_current(&front.parts, name).await?;
         let configs = change(&topic.configs)?;
         if configs == topic.configs {
-            return Ok(list_of(&configs));
+            return Ok(list_of(&configs, &topic.defaults));
         }
         let request = AlterTopic {
             topic: topic.id,
@@ -175,7 +182,7 @@ async fn alter(
             validate_only,
         };
         match front.parts.topic_admin.alter_topic(request).await {
-            Ok(_) => return Ok(list_of(&configs)),
+            Ok(_) => return Ok(list_of(&configs, &topic.defaults)),
             Err(AlterTopicError::Changed) => {}
             Err(AlterTopicError::Unknown) => return Err(no_topic(name)),
             Err(AlterTopicError::Metadata(error)) => return Err(unavailable(error)),

@@ -17,10 +17,11 @@ use axum::http::{self, HeaderMap, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use esker_env::{Env, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{
-    Admin, AlterTopic, AlterTopicError, CommittedOffset, CreateTopic, CreateTopicError,
-    CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, DescribedGroup, GroupError,
-    GroupOverview, GroupReply, GroupRequest, GroupState, Leadership, MetadataError, Topic,
-    TopicAdmin, TopicChange, TopicName, TopicRef, TopicTable,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError,
+    CommittedOffset, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError,
+    DeleteTopicError, DescribedGroup, GroupError, GroupOverview, GroupReply, GroupRequest,
+    GroupState, Leadership, LogIndexError, MetadataError, Topic, TopicAdmin, TopicChange,
+    TopicName, TopicRef, TopicTable,
 };
 use esker_types::{
     ClusterId, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicPartition,
@@ -226,6 +227,17 @@ impl TopicAdmin for Log {
     }
 
     fn log_bytes(&self) -> BoxFuture<'_, Result<BTreeMap<TopicPartition, u64>, MetadataError>> {
+        panic!("the front does not ask for it")
+    }
+
+    fn alter_broker(&self, _: AlterBroker) -> BoxFuture<'_, Result<(), AlterBrokerError>> {
+        panic!("the front does not ask for it")
+    }
+
+    fn producers(
+        &self,
+        _: TopicPartition,
+    ) -> BoxFuture<'_, Result<Vec<ActiveProducer>, LogIndexError>> {
         panic!("the front does not ask for it")
     }
 

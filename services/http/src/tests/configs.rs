@@ -188,3 +188,27 @@ async fn that_a_topic_exists_or_does_not_is_told_in_the_same_words_everywhere() 
         assert!(detail.ends_with("topic \"no\" does not exist"), "{detail}");
     }
 }
+
+#[test]
+fn a_brokers_default_is_shown_where_the_topic_has_none_of_its_own() {
+    let defaults = configs(&[("retention.ms", "60000"), ("segment.ms", "5000")]);
+    let topic = Topic {
+        configs: configs(&[("retention.ms", "7")]),
+        defaults: Arc::new(defaults),
+        ..topic("t", 1)
+    };
+
+    let rows: Vec<_> = crate::configs::rows(&topic)
+        .filter(|row| ["retention.ms", "segment.ms"].contains(&row.name))
+        .map(|row| (row.name, row.value, row.is_default))
+        .collect();
+
+    assert!(
+        rows.contains(&("retention.ms", "7".to_owned(), false)),
+        "{rows:?}"
+    );
+    assert!(
+        rows.contains(&("segment.ms", "5000".to_owned(), true)),
+        "{rows:?}"
+    );
+}

@@ -376,7 +376,7 @@ pub(crate) async fn partition(
     params(("cluster_id" = String, Path), ("topic_name" = String, Path)),
     responses((status = 200, description = "Settings", body = V3List)))]
 pub(crate) async fn configs(V3Topic { here, topic }: V3Topic) -> Answer {
-    let data = configs::rows(&topic.configs)
+    let data = configs::rows(&topic)
         .map(|row| here.config(&topic, &row))
         .collect();
     let path = format!("/topics/{}/configs", topic.name);
@@ -393,7 +393,7 @@ pub(crate) async fn config(
     V3Topic { here, topic }: V3Topic,
     Path(ConfigName { config_name }): Path<ConfigName>,
 ) -> Answer {
-    let row = configs::rows(&topic.configs).find(|row| row.name == config_name);
+    let row = configs::rows(&topic).find(|row| row.name == config_name);
     let row = row.ok_or_else(|| {
         let message = format!("Config {config_name} cannot be found.");
         V3Error::new(StatusCode::NOT_FOUND, message)
