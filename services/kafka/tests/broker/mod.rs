@@ -294,10 +294,12 @@ impl State {
         let asked: Vec<(String, i32)> = match &request.topics {
             None => self.committed.keys().cloned().collect(),
             Some(topics) => {
-                let name = |topic: &offset_fetch_request::OffsetFetchRequestTopic| {
-                    (topic.name.to_string(), topic.partition_indexes[0])
+                let places = |topic: &offset_fetch_request::OffsetFetchRequestTopic| {
+                    let name = topic.name.to_string();
+                    let partitions = topic.partition_indexes.clone().into_iter();
+                    partitions.map(move |partition| (name.clone(), partition))
                 };
-                topics.iter().map(name).collect()
+                topics.iter().flat_map(places).collect()
             }
         };
         let topics = asked.into_iter().map(|place| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use esker_env::TaskGroup;
 use http_body_util::{BodyExt as _, Full};
@@ -17,6 +18,17 @@ use tokio::net::TcpListener;
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 type Answer = Response<Full<Bytes>>;
+
+/// CRC-64/NVME, bit by bit.
+fn crc64_nvme(bytes: &[u8]) -> u64 {
+    let sum = bytes.iter().fold(u64::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u64::from(*byte), |sum, _| match sum & 1 {
+            0 => sum >> 1,
+            _ => sum >> 1 ^ 0x9a6c_9329_ac4b_c9b5,
+        })
+    });
+    !sum
+}
 
 /// A running store.
 #[derive(Debug)]
@@ -103,8 +115,13 @@ async fn answer(
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        if header("x-amz-content-sha256").is_some_and(|wanted| wanted != digest) {
+        let signed = header("x-amz-content-sha256").filter(|wanted| wanted != "UNSIGNED-PAYLOAD");
+        if signed.is_some_and(|wanted| wanted != digest) {
             return Ok(error(400, "XAmzContentSHA256Mismatch"));
+        }
+        let sum = BASE64_STANDARD.encode(crc64_nvme(&body).to_be_bytes());
+        if header("x-amz-checksum-crc64nvme").is_some_and(|wanted| wanted != sum) {
+            return Ok(error(400, "BadDigest"));
         }
         if header("if-none-match").is_some() && objects.contains_key(&path) {
             return Ok(error(412, "PreconditionFailed"));
