@@ -4,6 +4,8 @@
 //! are known; there are no transactions, so none is open. Current (R1): what was acknowledged
 //! before the question is in the answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use esker_kafka::messages::describe_producers_request::TopicRequest;
 use esker_kafka::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -38,14 +40,27 @@ pub(crate) async fn answer(
         indexes.map(|index| (topic.name.clone(), *index))
     });
     let asked: Vec<(WireName, i32)> = asked.collect();
+    let is_spent = AtomicBool::new(false);
+    let is_spent = &is_spent;
     let one = |(name, index): (WireName, i32)| async move {
-        (index, known(front, view, &name, index).await)
+        // The leader is not asked for what the answer has no room for.
+        let known = match is_spent.load(Ordering::Relaxed) {
+            true => Err(ProducersRefusal::TooMany),
+            false => known(front, view, &name, index).await,
+        };
+        (index, known)
     };
     let outcomes = futures::stream::iter(asked)
         .map(one)
         .buffered(PARTITIONS_PARALLEL);
     let mut left = DESCRIBED_PRODUCERS_MAX;
-    let rows = outcomes.map(|(index, producers)| row(index, bounded(producers, &mut left)));
+    let rows = outcomes.map(|(index, producers)| {
+        let producers = bounded(producers, &mut left);
+        if matches!(producers, Err(ProducersRefusal::TooMany)) {
+            is_spent.store(true, Ordering::Relaxed);
+        }
+        row(index, producers)
+    });
     let mut rows = rows.collect::<Vec<_>>().await.into_iter();
     let one = |topic: TopicRequest| {
         let partitions = rows.by_ref().take(topic.partition_indexes.len());
@@ -80,7 +95,8 @@ async fn known(
     producers.map_err(ProducersRefusal::NotAnswered)
 }
 
-/// The first partitions whose producers fit one answer; the others are refused.
+/// The first partitions whose producers fit one answer; those behind the first that does not are
+/// refused.
 fn bounded(
     producers: Result<Vec<ActiveProducer>, ProducersRefusal>,
     left: &mut usize,

@@ -170,13 +170,23 @@ impl HttpAppender {
             built.push((partition, share.places, times, batch));
         }
         let mut queued = Vec::with_capacity(built.len());
+        // Waited for once: where one share found no room in time, the others are not tried.
+        let mut overloaded = None;
         for (partition, places, times, batch) in built {
             let append = AppendRequest {
                 topic_partition: request.topic.at(partition),
                 batch,
                 expected_end: request.expected_end,
             };
-            let pending = self.queue(manner, append).await;
+            let pending = match &overloaded {
+                Some(problem) => Err(Problem::clone(problem)),
+                None => self.queue(manner, append).await,
+            };
+            if let Err(problem) = &pending
+                && problem.kind == ProblemKind::Overloaded
+            {
+                overloaded.get_or_insert_with(|| problem.clone());
+            }
             queued.push(outcome(partition, manner, places, times, pending));
         }
         Ok(async move {
@@ -343,16 +353,14 @@ impl HttpReader {
         };
         let mut reply = self.fetch.read(request).await.map_err(read_problem)?;
         if query.end == ReadEnd::Current && !is_full(&request, &reply) {
-            let end = match begin.end {
-                Some(end) => end,
-                None => {
-                    self.end_of(query.topic_partition, OffsetQuery::Latest)
-                        .await?
-                }
-            };
-            if reply.next_offset < end {
-                self.see(query.topic_partition, end).await?;
-                reply = self.fetch.read(request).await.map_err(read_problem)?;
+            let behind = self.is_behind(&query, &begin, &reply).await;
+            match behind {
+                Ok(true) => reply = self.fetch.read(request).await.map_err(read_problem)?,
+                Ok(false) => {}
+                // Records that are known are served also while nobody can tell the end: such a
+                // page says where to go on, and only an empty one would say that nothing is there.
+                Err(problem) if reply.batches.is_empty() => return Err(problem),
+                Err(problem) => tracing::debug!(?problem, "a page ends where this process knows"),
             }
         }
         Ok(ReadOutcome {
@@ -362,6 +370,25 @@ impl HttpReader {
             high_watermark: reply.high_watermark,
             log_start: reply.log_start,
         })
+    }
+
+    /// Whether the log reaches past the page; then this process has heard of it on return.
+    async fn is_behind(
+        &self,
+        query: &ReadQuery,
+        begin: &Begin,
+        reply: &ReadReply,
+    ) -> Result<bool, Problem> {
+        let at = query.topic_partition;
+        let end = match begin.end {
+            Some(end) => end,
+            None => self.end_of(at, OffsetQuery::Latest).await?,
+        };
+        let is_behind = reply.next_offset < end;
+        if is_behind {
+            self.see(at, end).await?;
+        }
+        Ok(is_behind)
     }
 
     /// Waits until this process has heard of the log up to `end`: the push follows within

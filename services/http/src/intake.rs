@@ -13,6 +13,8 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::BytesMut;
+use esker_metadata_api::Topic;
+use esker_metadata_api::configs::max_message_bytes;
 use futures::future::BoxFuture;
 use futures::stream::unfold;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -38,6 +40,13 @@ pub(crate) struct Report {
 }
 
 pub(crate) type PendingReport = BoxFuture<'static, Report>;
+
+/// Bytes of records that a chunk gathers at most for a topic: they may become one batch, which the
+/// topic must take.
+pub(crate) fn record_chunk_bytes(topic: &Topic) -> usize {
+    let most = usize::try_from(max_message_bytes(topic) / 2);
+    most.unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX)
+}
 
 /// How a stream's bytes are cut, appended and answered.
 pub(crate) trait Format: Debug + Send + 'static {

@@ -63,6 +63,10 @@ pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(30);
 pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long an append waits for room behind the front, and a stream for memory. Then 429.
 pub const ADMIT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Characters of a message that quotes a record of its client's; the rest is cut.
+pub const MESSAGE_CHARS_MAX: usize = 200;
+/// What the report of a record counts beside the record itself while a chunk is gathered.
+pub const REPORT_BYTES: usize = 512;
 /// How often a change of settings is worked out anew when others were faster. Then 429.
 pub const CONFIG_CHANGE_TRIES_MAX: u32 = 5;
 /// Offsets of a group in one request.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use esker_metadata_api::configs::max_message_bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -14,8 +13,8 @@ use utoipa::ToSchema;
 use crate::append::Target;
 use crate::body::{Object, bad};
 use crate::front::Front;
-use crate::intake::{Format, PendingReport, Report, rest};
-use crate::limits::{CHUNK_BYTES_MAX, LINE_BYTES_MAX};
+use crate::intake::{Format, PendingReport, Report, record_chunk_bytes, rest};
+use crate::limits::LINE_BYTES_MAX;
 use crate::parts::{AppendRecords, NewRecord, RecordPlace};
 use crate::problem::{Document, Problem, ProblemKind};
 use crate::record::{RecordBody, record_bytes};
@@ -221,7 +220,6 @@ impl Format for Lines {
     }
 
     fn chunk_bytes_max(&self) -> usize {
-        let most = usize::try_from(max_message_bytes(&self.target.topic) / 2);
-        most.unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX)
+        record_chunk_bytes(&self.target.topic)
     }
 }

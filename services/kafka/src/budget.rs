@@ -13,7 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer_sizes::AnswerSizes;
 use crate::config::ListenerConfig;
-use crate::limits::{PIPELINE_MAX, RELIEF_INTERVAL, SMALL_FRAME_BYTES_MAX, SMALL_FRAMES_BYTES_MAX};
+use crate::limits::{
+    ANSWER_BYTES_SMALL, PIPELINE_MAX, RELIEF_INTERVAL, SMALL_FRAME_BYTES_MAX,
+    SMALL_FRAMES_BYTES_MAX,
+};
 use crate::metrics::Metrics;
 use crate::stragglers::{Holds, Stragglers};
 use crate::versions::Api;
@@ -80,6 +83,14 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
+    /// What a frame of the lane holds while it is read.
+    pub(crate) fn holds(self) -> Holds {
+        match self {
+            Self::Produced => Holds::Requests,
+            Self::Small => Holds::SmallRequests,
+        }
+    }
+
     /// The lane of a frame, by its API key and bytes.
     pub(crate) fn of(key: i16, bytes: usize) -> Self {
         if key == Api::Produce.key() || bytes > SMALL_FRAME_BYTES_MAX {
@@ -96,6 +107,7 @@ pub(crate) struct Budget {
     frames: Bytes,
     small_frames: Bytes,
     decoded: Bytes,
+    small_decoded: Bytes,
     answers: Bytes,
     answer_sizes: Arc<AnswerSizes>,
     stragglers: Arc<Stragglers>,
@@ -119,8 +131,8 @@ pub(crate) struct Slot {
 /// What one request holds until its reply is written.
 #[derive(Debug)]
 pub(crate) struct RequestPermit {
-    _connection: Option<OwnedSemaphorePermit>,
-    _frame: Option<OwnedSemaphorePermit>,
+    connection: Option<OwnedSemaphorePermit>,
+    frame: Option<OwnedSemaphorePermit>,
     decoded: Option<OwnedSemaphorePermit>,
     answer: Option<OwnedSemaphorePermit>,
     bytes: usize,
@@ -137,6 +149,7 @@ impl Budget {
             frames: Bytes::new(config.request_bytes_max),
             small_frames: Bytes::new(SMALL_FRAMES_BYTES_MAX),
             decoded: Bytes::new(config.decoded_bytes_max),
+            small_decoded: Bytes::new(SMALL_FRAMES_BYTES_MAX),
             answers: Bytes::new(config.reply_bytes_max),
             answer_sizes: Arc::default(),
             stragglers: Stragglers::new(clock, config.reply_bytes_max),
@@ -191,13 +204,13 @@ impl ConnectionBudget {
             Lane::Small => &self.shared.small_frames,
         };
         let stragglers = &self.shared.stragglers;
-        let frame = frames.take_relieved(bytes, stragglers, Holds::Requests);
+        let frame = frames.take_relieved(bytes, stragglers, lane.holds());
         let frame = frame.await;
         let metrics = Arc::clone(&self.shared.metrics);
         metrics.request_bytes_taken(bytes);
         RequestPermit {
-            _connection: connection,
-            _frame: frame,
+            connection,
+            frame,
             decoded: None,
             answer: None,
             bytes,
@@ -205,9 +218,13 @@ impl ConnectionBudget {
         }
     }
 
-    /// Waits until the request may be decoded, for which the guard estimated `bytes`.
-    pub(crate) async fn decoded(&self, permit: &mut RequestPermit, bytes: usize) {
-        permit.decoded = self.shared.decoded.take(bytes).await;
+    /// Waits until a request of `api` may be decoded, for which the guard estimated `bytes`.
+    pub(crate) async fn decoded(&self, permit: &mut RequestPermit, api: Api, bytes: usize) {
+        let decoded = match Lane::of(api.key(), bytes) {
+            Lane::Produced => &self.shared.decoded,
+            Lane::Small => &self.shared.small_decoded,
+        };
+        permit.decoded = decoded.take(bytes).await;
     }
 
     /// Waits until an answer to `api` may be made: as large as its last ones were, which is nothing
@@ -217,8 +234,36 @@ impl ConnectionBudget {
         if expected > 0 {
             let answers = &self.shared.answers;
             let stragglers = &self.shared.stragglers;
-            let answer = answers.take_relieved(expected, stragglers, Holds::Replies);
+            let answer = answers.take_relieved(expected, stragglers, Holds::Answers);
             permit.answer = answer.await;
+        }
+    }
+}
+
+impl RequestPermit {
+    /// The reply of `bytes` is made, and the request gone: what is held from here on is the reply.
+    /// Produce keeps its places: the requests behind it are on their way to the log already.
+    pub(crate) fn reply_made(&mut self, api: Api, bytes: usize) {
+        if api != Api::Produce {
+            self.connection = None;
+            self.frame = None;
+            self.decoded = None;
+        }
+        if let Some(answer) = &mut self.answer {
+            let surplus = answer.num_permits().saturating_sub(bytes);
+            drop(answer.split(surplus));
+        }
+        if bytes <= ANSWER_BYTES_SMALL {
+            self.answer = None;
+        }
+    }
+
+    /// What its reply holds while it is written.
+    pub(crate) fn holds(&self, api: Api) -> Holds {
+        match (api, &self.answer) {
+            (Api::Produce, _) => Holds::Requests,
+            (_, Some(_)) => Holds::Answers,
+            (_, None) => Holds::Replies,
         }
     }
 }
@@ -236,7 +281,7 @@ mod tests {
 
     use super::*;
     use crate::frame::FrameError;
-    use crate::limits::{ANSWER_BYTES_SMALL, STANDSTILL_MIN};
+    use crate::limits::STANDSTILL_MIN;
     use crate::stragglers::Watched;
 
     fn budget(request_bytes_max: usize) -> ConnectionBudget {
@@ -332,6 +377,52 @@ mod tests {
         let after = budget.answer(&mut second, Api::Metadata).now_or_never();
 
         assert!(large.is_none() && small.is_some() && after.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_made_holds_its_own_bytes_and_nothing_of_the_request() {
+        let config = ListenerConfig {
+            request_bytes_max: 100,
+            decoded_bytes_max: SMALL_FRAME_BYTES_MAX + 1,
+            reply_bytes_max: 10 * ANSWER_BYTES_SMALL,
+            ..ListenerConfig::default()
+        };
+        let clock = Arc::new(SystemClock::new());
+        let budget = Budget::new(&config, clock, Arc::default()).for_connection(&config);
+        let large = SMALL_FRAME_BYTES_MAX + 1;
+        budget
+            .answer_sizes()
+            .made(Api::Metadata, 10 * ANSWER_BYTES_SMALL);
+        let mut permit = budget.frame(100, Lane::Produced).await;
+        budget.decoded(&mut permit, Api::Metadata, large).await;
+        budget.answer(&mut permit, Api::Metadata).await;
+        assert_eq!(permit.holds(Api::Metadata), Holds::Answers);
+
+        permit.reply_made(Api::Metadata, 2 * ANSWER_BYTES_SMALL);
+
+        let mut next = budget.frame(100, Lane::Produced).now_or_never().unwrap();
+        let decoded = budget.decoded(&mut next, Api::Metadata, large);
+        assert!(decoded.now_or_never().is_some());
+        let answers = &budget.shared.answers;
+        let rest = usize::try_from(answers.capacity).unwrap() - 2 * ANSWER_BYTES_SMALL;
+        assert!(answers.take(rest + 1).now_or_never().is_none());
+        assert!(answers.take(rest).now_or_never().is_some());
+        permit.reply_made(Api::Metadata, ANSWER_BYTES_SMALL);
+        assert_eq!(permit.holds(Api::Metadata), Holds::Replies);
+    }
+
+    #[tokio::test]
+    async fn small_requests_are_decoded_while_large_ones_and_produce_wait() {
+        let budget = budget(100);
+        let all = ListenerConfig::default().decoded_bytes_max;
+        let mut permit = budget.frame(1, Lane::Produced).await;
+        budget.decoded(&mut permit, Api::Metadata, all).await;
+        let mut next = budget.frame(1, Lane::Small).await;
+
+        let heartbeat = budget.decoded(&mut next, Api::Heartbeat, 1).now_or_never();
+        let produce = budget.decoded(&mut next, Api::Produce, 1).now_or_never();
+
+        assert!(heartbeat.is_some() && produce.is_none());
     }
 
     #[tokio::test]

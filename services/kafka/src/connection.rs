@@ -132,7 +132,8 @@ impl Connection {
             }
         };
         self.metrics.request(guarded.api, frame.len());
-        self.budget.decoded(&mut permit, guarded.memory_bytes).await;
+        let (api, bytes) = (guarded.api, guarded.memory_bytes);
+        self.budget.decoded(&mut permit, api, bytes).await;
         let (client_id, request) = match decode_request(&guarded, frame) {
             Ok(decoded) => decoded,
             Err(error) => {

@@ -12,6 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use esker_env::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
+use crate::budget::Lane;
 use crate::limits::WRITE_SLICES_MAX;
 use crate::stragglers::{Holds, Stragglers, Watched};
 
@@ -127,7 +128,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             .saturating_add(Duration::from_secs(megabytes));
         let socket = &mut self.socket;
         let key = self.key.take();
-        let mut watched = Watched::new(stragglers, Holds::Requests, length);
+        let holds = key.map_or(Holds::Requests, |key| {
+            Lane::of(i16::from_be_bytes(key), length).holds()
+        });
+        let mut watched = Watched::new(stragglers, holds, length);
         let read = async {
             let mut body = BytesMut::with_capacity(length).limit(length);
             if let Some(key) = key {

@@ -25,9 +25,10 @@ pub const DECODED_SLACK_BYTES: usize = 1024 * 1024;
 pub const PIPELINE_MAX: u32 = 64;
 /// Bytes of requests that one connection may have in flight.
 pub const CONNECTION_BYTES_MAX: usize = FRAME_BYTES_MAX + 1024 * 1024;
-/// Requests up to so many bytes, Produce apart, are paid from a budget of their own …
+/// Requests up to so many bytes, Produce apart, are paid from budgets of their own, as frames and
+/// again decoded …
 pub const SMALL_FRAME_BYTES_MAX: usize = 64 * 1024;
-/// … of so many.
+/// … of so many each.
 pub const SMALL_FRAMES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Connections of one process.
 pub const CONNECTIONS_MAX: usize = 10_000;

@@ -1,8 +1,9 @@
 //! Frames and replies on their way, and which of them has stood still for longest.
 //!
 //! A peer may be slow, and a consumer may rest for minutes with a reply half read: nothing happens
-//! to it. But memory that a transfer holds is memory that others wait for, so that under pressure
-//! the transfer that has stood still for longest ends, with its connection. Only transfers that had
+//! to it while memory is there. But memory that a transfer holds is memory that others wait for: past
+//! the limit of unread replies, and for others that wait, the transfer that has stood still for
+//! longest ends, with its connection. Only transfers that had
 //! to wait for their peer are here; one that went through at once costs nothing.
 
 use std::collections::BTreeMap;
@@ -16,15 +17,26 @@ use futures::FutureExt as _;
 use tokio::sync::Notify;
 
 use crate::frame::FrameError;
-use crate::limits::{PROGRESS_BYTES_MIN, STANDSTILL_MIN};
+use crate::limits::{PROGRESS_BYTES_MIN, RELIEF_INTERVAL, STANDSTILL_MIN};
 
-/// Memory that a transfer holds, and that others may wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Memory that a transfer holds, and that others may wait for: one kind for each budget, so that
+/// nothing is ended whose end would not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holds {
     /// A frame that is read, or the reply of a Produce, which holds the requests behind it.
     Requests,
+    /// A frame that is read, of the lane of small ones.
+    SmallRequests,
+    /// A reply that holds bytes of the budget of large answers.
+    Answers,
     /// Any other reply.
     Replies,
+}
+
+impl Holds {
+    fn is_reply(self) -> bool {
+        matches!(self, Self::Answers | Self::Replies)
+    }
 }
 
 /// Transfers that wait for their peers.
@@ -40,6 +52,8 @@ struct Waiting {
     next: u64,
     transfers: BTreeMap<u64, Standing>,
     reply_bytes: usize,
+    /// When somebody who waits last looked, by kind: however many wait, one transfer ends at a time.
+    relieved: BTreeMap<Holds, MonotonicTime>,
 }
 
 #[derive(Debug)]
@@ -83,10 +97,15 @@ impl Stragglers {
     }
 
     /// Others wait for such memory: ends the transfer that holds some and has stood still for
-    /// longest, if for [`STANDSTILL_MIN`] at least.
+    /// longest, if for [`STANDSTILL_MIN`] at least; at most one each [`RELIEF_INTERVAL`].
     pub(crate) fn relieve(&self, holds: Holds) {
         let now = self.clock.now();
-        self.lock().cut_longest(now, holds);
+        let mut waiting = self.lock();
+        let last = waiting.relieved.get(&holds);
+        if last.is_none_or(|last| now.since(*last) >= RELIEF_INTERVAL) {
+            waiting.relieved.insert(holds, now);
+            waiting.cut_longest(now, |found| found == holds);
+        }
     }
 
     /// Ends transfers until the replies that wait for their peers keep within their limit, or all
@@ -94,9 +113,9 @@ impl Stragglers {
     fn relieve_replies(&self) {
         let now = self.clock.now();
         let mut waiting = self.lock();
-        while waiting.reply_bytes > self.reply_bytes_max && waiting.cut_longest(now, Holds::Replies)
-        {
-        }
+        while waiting.reply_bytes > self.reply_bytes_max
+            && waiting.cut_longest(now, Holds::is_reply)
+        {}
     }
 
     fn begin(self: &Arc<Self>, holds: Holds, bytes: usize) -> Transfer {
@@ -114,7 +133,7 @@ impl Stragglers {
                 cut: Some(Arc::clone(&cut)),
             },
         );
-        if holds == Holds::Replies {
+        if holds.is_reply() {
             waiting.reply_bytes = waiting.reply_bytes.saturating_add(bytes);
         }
         Transfer {
@@ -131,10 +150,10 @@ impl Stragglers {
 }
 
 impl Waiting {
-    fn cut_longest(&mut self, now: MonotonicTime, holds: Holds) -> bool {
+    fn cut_longest(&mut self, now: MonotonicTime, helps: impl Fn(Holds) -> bool) -> bool {
         let candidates = self.transfers.values_mut();
         let candidates =
-            candidates.filter(|standing| standing.holds == holds && standing.cut.is_some());
+            candidates.filter(|standing| helps(standing.holds) && standing.cut.is_some());
         let longest = candidates.min_by_key(|standing| standing.since);
         let longest = longest.filter(|standing| now.since(standing.since) >= STANDSTILL_MIN);
         let Some(longest) = longest else {
@@ -143,7 +162,7 @@ impl Waiting {
         if let Some(cut) = longest.cut.take() {
             cut.notify_one();
         }
-        if holds == Holds::Replies {
+        if longest.holds.is_reply() {
             self.reply_bytes = self.reply_bytes.saturating_sub(longest.bytes);
             longest.bytes = 0;
         }
@@ -170,7 +189,7 @@ impl Drop for Transfer {
     fn drop(&mut self) {
         let mut waiting = self.stragglers.lock();
         if let Some(standing) = waiting.transfers.remove(&self.key)
-            && standing.holds == Holds::Replies
+            && standing.holds.is_reply()
         {
             waiting.reply_bytes = waiting.reply_bytes.saturating_sub(standing.bytes);
         }
@@ -206,7 +225,7 @@ impl Watched {
                         done = &mut step => break done,
                         () = transfer.cut.notified() => return Err(FrameError::Straggler),
                         () = stragglers.clock.sleep(STANDSTILL_MIN),
-                            if self.holds == Holds::Replies => stragglers.relieve_replies(),
+                            if self.holds.is_reply() => stragglers.relieve_replies(),
                     }
                 }
             }
@@ -264,6 +283,35 @@ mod tests {
         assert!(matches!(cut, Err(FrameError::Straggler)));
         assert!(futures::poll!(&mut second).is_pending());
         assert!(futures::poll!(&mut reply).is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_wait_end_one_transfer_at_a_time_and_none_that_would_not_help() {
+        let stragglers = stragglers(usize::MAX);
+        let kinds = [
+            Holds::Answers,
+            Holds::Answers,
+            Holds::Replies,
+            Holds::SmallRequests,
+        ];
+        let mut transfers = Vec::new();
+        for holds in kinds {
+            let mut watched = Watched::new(Some(&stragglers), holds, 1);
+            let mut step = Box::pin(async move { watched.step(never()).await });
+            assert!(futures::poll!(&mut step).is_pending());
+            transfers.push(step);
+        }
+        stragglers.clock.sleep(STANDSTILL_MIN).await;
+
+        for _ in 0..100 {
+            stragglers.relieve(Holds::Answers);
+        }
+        let mut ended = Vec::new();
+        for step in &mut transfers {
+            ended.push(futures::poll!(step).is_ready());
+        }
+
+        assert_eq!(ended, [true, false, false, false]);
     }
 
     #[tokio::test(start_paused = true)]

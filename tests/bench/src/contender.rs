@@ -9,6 +9,7 @@ use esker_e2e::load::batch_of;
 use esker_e2e::{FormattedKafka, KafkaBroker, KafkaUse, StoreKind, TestStore};
 use esker_env::Env;
 use esker_kafka::client::Client;
+use esker_object::S3Bucket;
 use esker_record::Compression;
 use esker_testkit::{EskerProcess, Profile, Shaper, ShaperConfig, ShaperHandle};
 use tempfile::TempDir;
@@ -111,6 +112,16 @@ impl Running {
         match &self.processes {
             Processes::Esker { store, .. } => store.process_id().map(Meter::of),
             Processes::Kafka { .. } => None,
+        }
+    }
+
+    /// The S3 store's bucket, for those that have one, past any shaper.
+    pub(crate) async fn scratch_bucket(&self) -> anyhow::Result<Option<S3Bucket>> {
+        match &self.processes {
+            Processes::Esker { store, .. } if store.endpoint().is_some() => {
+                Ok(Some(store.scratch_bucket().await?))
+            }
+            Processes::Esker { .. } | Processes::Kafka { .. } => Ok(None),
         }
     }
 

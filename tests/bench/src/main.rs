@@ -38,6 +38,9 @@ enum Action {
         /// Where the raw results go (JSON).
         #[arg(long)]
         out: PathBuf,
+        /// Add rounds to the results that are there, all of one machine and one build.
+        #[arg(long)]
+        append: bool,
         /// Rounds; contenders alternate within each.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
@@ -82,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().action {
         Action::Run {
             out,
+            append,
             rounds,
             records,
             warm_up_records,
@@ -91,6 +95,7 @@ async fn main() -> anyhow::Result<()> {
         } => {
             let plan = suite::Plan {
                 rounds,
+                appends: append,
                 records,
                 warm_up_records,
                 seconds,

@@ -69,6 +69,8 @@ fn write_about(results: &Results, text: &mut String) -> anyhow::Result<()> {
     for (name, value) in &results.about {
         writeln!(text, "| {} | {value} |", name.replace('_', " "))?;
     }
+    let rounds = results.rows.iter().map(|row| row.round + 1).max();
+    writeln!(text, "| rounds | {} |", rounds.unwrap_or(0))?;
     writeln!(
         text,
         "\n| contender | an acknowledged record is |\n|---|---|"

@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: u64,
     pub(crate) contenders: Vec<Contender>,
     pub(crate) workloads: Vec<Workload>,
+    /// Rounds are added to those that the results have already.
+    pub(crate) appends: bool,
 }
 
 #[expect(
@@ -33,17 +35,20 @@ fn tell(line: &str) {
 
 /// Runs the plan; the results are written after each contender, so that a stop loses little.
 pub(crate) async fn run(plan: &Plan, out: &Path) -> anyhow::Result<()> {
-    let mut results = Results {
-        about: about(plan)?,
-        rows: Vec::new(),
+    let rows = match plan.appends {
+        true => Results::read(out)?.rows,
+        false => Vec::new(),
     };
+    let first = rows.iter().map(|row| row.round + 1).max().unwrap_or(0);
+    let about = about(plan)?;
+    let mut results = Results { about, rows };
     let mut sound = true;
-    for round in 0..plan.rounds {
+    for round in first..first + plan.rounds {
         for contender in &plan.contenders {
             tell(&format!(
                 "round {} of {}: {}",
                 round + 1,
-                plan.rounds,
+                first + plan.rounds,
                 contender.name()
             ));
             for row in measured(*contender, round, plan).await? {
@@ -103,7 +108,6 @@ fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([
         ("processor".to_owned(), format!("{cores} x {model}")),
         ("memory".to_owned(), memory.to_owned()),
-        ("rounds".to_owned(), plan.rounds.to_string()),
         ("records_per_run".to_owned(), plan.records.to_string()),
         (
             "warm_up_records".to_owned(),

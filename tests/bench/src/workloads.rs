@@ -2,6 +2,7 @@
 
 mod idle;
 mod own_load;
+mod saturation;
 mod tail;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub(crate) enum Workload {
     Moderate,
     /// EndToEndLatency: one record at a time, from send to receipt.
     EndToEnd,
+    /// As fast as four producers of `esker bench` go, and what the store itself takes.
+    Saturation,
     /// Open loop at 1, 10, 20 and 40 MiB/s, from each record's moment.
     Curve,
     /// 100 bytes a record.
@@ -57,13 +60,14 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// In the order they run in one process: [`Self::Consume`] reads what [`Self::Produce`] wrote.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Start,
         Self::Produce,
         Self::Consume,
         Self::FanOut,
         Self::Moderate,
         Self::EndToEnd,
+        Self::Saturation,
         Self::Curve,
         Self::SmallRecords,
         Self::ManyPartitions,
@@ -79,6 +83,7 @@ impl Workload {
             Self::Consume => "consume",
             Self::Moderate => "moderate",
             Self::EndToEnd => "end-to-end",
+            Self::Saturation => "saturation",
             Self::Curve => "latency-by-load",
             Self::SmallRecords => "small-records",
             Self::ManyPartitions => "many-partitions",
@@ -99,6 +104,7 @@ impl Workload {
             Self::Consume => consume(on, plan).await,
             Self::Moderate => moderate(on, plan).await,
             Self::EndToEnd => end_to_end(on).await,
+            Self::Saturation => saturation::run(on, plan).await,
             Self::Curve => own_load::curve(on, plan).await,
             Self::SmallRecords => own_load::small_records(on, plan).await,
             Self::ManyPartitions => own_load::many_partitions(on, plan).await,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use esker_env::Env;
+use esker_object::{S3Bucket, S3Config};
 use esker_testkit::{
     EskerArguments, EskerProcess, MinioServer, Rule, STORE_KEYS, SeaweedServer, Shaper,
     ShaperConfig, ShaperHandle, create_bucket,
@@ -90,6 +92,23 @@ impl TestStore {
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.server.endpoint()
+    }
+
+    /// A part of the S3 bucket that no Esker looks at.
+    ///
+    /// # Errors
+    /// The store is a directory, or the client cannot be made.
+    pub async fn scratch_bucket(&self) -> anyhow::Result<S3Bucket> {
+        let endpoint = self.endpoint().context("a directory has one owner")?;
+        let config = S3Config {
+            bucket: BUCKET.to_owned(),
+            prefix: "scratch".to_owned(),
+            endpoint: Some(endpoint.to_owned()),
+            access_key_id: Some(STORE_KEYS.key_id.to_owned()),
+            secret_access_key: Some(STORE_KEYS.secret.to_owned()),
+            ..S3Config::default()
+        };
+        Ok(S3Bucket::open(config, Env::system()).await?)
     }
 
     /// The store's process, where it is one that can be measured.

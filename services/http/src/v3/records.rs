@@ -27,8 +27,8 @@ use super::resources::V3Topic;
 use super::time;
 use crate::body::{Object, bad};
 use crate::front::{Front, RequestPlace};
-use crate::intake::{Format, Intake, PendingReport, Report};
-use crate::limits::{LINE_BYTES_MAX, RECORD_HEADERS_MAX};
+use crate::intake::{Format, Intake, PendingReport, Report, record_chunk_bytes};
+use crate::limits::{LINE_BYTES_MAX, MESSAGE_CHARS_MAX, RECORD_HEADERS_MAX, REPORT_BYTES};
 use crate::parts::{AppendRecords, NewRecord, RecordHeader, RecordPlace};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{no_partition, record_bytes};
@@ -95,7 +95,12 @@ pub(crate) struct V3Report {
     value: Option<V3Size>,
 }
 
-fn unprocessable(message: String) -> V3Error {
+/// What is wrong with a document, in words that may quote it: cut, since its client chose them.
+fn unprocessable(mut message: String) -> V3Error {
+    if let Some((cut, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        message.truncate(cut);
+        message.push('…');
+    }
     V3Error::new(StatusCode::UNPROCESSABLE_ENTITY, message)
 }
 
@@ -284,12 +289,16 @@ impl Format for Documents {
     }
 
     fn item_bytes(item: &Self::Item) -> usize {
-        item.as_ref()
-            .map_or(64, |checked| record_bytes(&checked.record))
+        let record = item.as_ref().map(|checked| record_bytes(&checked.record));
+        record.unwrap_or(0).saturating_add(REPORT_BYTES)
     }
 
     fn closes_when_idle(&self) -> bool {
         true
+    }
+
+    fn chunk_bytes_max(&self) -> usize {
+        record_chunk_bytes(&self.topic)
     }
 
     fn append(&mut self, items: Vec<Self::Item>) -> BoxFuture<'_, Result<PendingReport, Problem>> {
@@ -407,4 +416,29 @@ pub(crate) async fn produce(
 pub(crate) enum V3Outcome {
     Delivered(V3Report),
     Failed(V3Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_quotes_its_client_is_cut_at_its_limit() {
+        let message = |count| unprocessable("ü".repeat(count)).message;
+
+        assert_eq!(
+            message(MESSAGE_CHARS_MAX).chars().count(),
+            MESSAGE_CHARS_MAX
+        );
+        let cut = message(MESSAGE_CHARS_MAX + 1);
+        assert_eq!(cut.chars().count(), MESSAGE_CHARS_MAX + 1);
+        assert!(cut.ends_with('…'));
+    }
+
+    #[test]
+    fn a_report_is_paid_for_with_its_record_good_or_bad() {
+        let bad = Err(unprocessable("no".to_owned()));
+
+        assert_eq!(Documents::item_bytes(&bad), REPORT_BYTES);
+    }
 }

@@ -85,8 +85,8 @@ impl Answering {
         while receiving || !pending.is_empty() {
             tokio::select! {
                 biased; // replies first: they free memory, requests take it
-                Some((head, reply, held)) = pending.next(), if !pending.is_empty() => {
-                    if self.write(&mut writer, head, reply).await.is_err() {
+                Some((head, reply, mut held)) = pending.next(), if !pending.is_empty() => {
+                    if self.write(&mut writer, head, reply, &mut held).await.is_err() {
                         return;
                     }
                     drop(held);
@@ -108,14 +108,17 @@ impl Answering {
         writer: &mut W,
         head: Head,
         reply: Reply,
+        held: &mut Option<(Slot, RequestPermit)>,
     ) -> Result<(), End> {
         let slices = self.slices(head, reply)?;
         let clock = self.clock.as_ref();
         let bytes = slices.iter().map(Bytes::len).sum();
-        let holds = match head.api {
-            // While it is written the requests behind it hold their frames.
-            Api::Produce => Holds::Requests,
-            _ => Holds::Replies,
+        let holds = match held {
+            Some((_, permit)) => {
+                permit.reply_made(head.api, bytes);
+                permit.holds(head.api)
+            }
+            None => Holds::Replies,
         };
         let mut watched = Watched::new(Some(&self.stragglers), holds, bytes);
         let written = write_slices(writer, clock, self.stall, &mut watched, slices).await;

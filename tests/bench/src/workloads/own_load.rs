@@ -97,7 +97,7 @@ pub(super) async fn fan_out(on: &Running, plan: &Plan) -> anyhow::Result<Figures
     Ok(figures)
 }
 
-async fn saturate(on: &Running, load: Load<'_>) -> anyhow::Result<Figures> {
+pub(super) async fn saturate(on: &Running, load: Load<'_>) -> anyhow::Result<Figures> {
     let bill = Bill::open(on).await?;
     let told = own::run(on.bootstrap, load).await?.produced()?;
     let mut figures = Figures::from([("mib_per_s".to_owned(), told.mebibytes_per_second)]);
@@ -112,6 +112,6 @@ async fn saturate(on: &Running, load: Load<'_>) -> anyhow::Result<Figures> {
 }
 
 /// A third of a run at a fixed rate: these are many.
-fn short(plan: &Plan) -> u64 {
+pub(super) fn short(plan: &Plan) -> u64 {
     (plan.seconds / 3).max(3)
 }

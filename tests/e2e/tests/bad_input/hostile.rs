@@ -192,7 +192,7 @@ async fn http_misuse_is_a_problem_document_that_says_what_to_do() -> anyhow::Res
             "none",
         ),
         ("/api/v1/topics", br#"{"name":"a/b"}"#, 400, "a/b"),
-        ("/api/v1/topics", br#"{"name":"t"}"#, 409, "taken"),
+        ("/api/v1/topics", br#"{"name":"t"}"#, 409, "already exists"),
     ];
     for (path, body, status, word) in posts {
         let answer = api.post_bytes(path, body.to_vec()).await?;
