@@ -55,7 +55,10 @@ pub(crate) async fn answer(
         .buffered(PARTITIONS_PARALLEL);
     let mut left = DESCRIBED_PRODUCERS_MAX;
     let rows = outcomes.map(|(index, producers)| {
-        let producers = bounded(producers, &mut left);
+        let producers = match is_spent.load(Ordering::Relaxed) {
+            true => Err(ProducersRefusal::TooMany),
+            false => bounded(producers, &mut left),
+        };
         if matches!(producers, Err(ProducersRefusal::TooMany)) {
             is_spent.store(true, Ordering::Relaxed);
         }
