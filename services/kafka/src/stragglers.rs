@@ -1,9 +1,9 @@
 //! Frames and replies on their way, and which of them has stood still for longest.
 //!
 //! A peer may be slow, and a consumer may rest for minutes with a reply half read: nothing happens
-//! to it while memory is there. But memory that a transfer holds is memory that others wait for: past
-//! the limit of unread replies, and for others that wait, the transfer that has stood still for
-//! longest ends, with its connection. Only transfers that had
+//! to it while memory is there. But memory that a transfer holds is memory that others wait for:
+//! past the limit of unread replies, and for others that wait, the transfer that has stood still
+//! for longest ends, with its connection. Only transfers that had
 //! to wait for their peer are here; one that went through at once costs nothing.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ struct Waiting {
     next: u64,
     transfers: BTreeMap<u64, Standing>,
     reply_bytes: usize,
-    /// When somebody who waits last looked, by kind: however many wait, one transfer ends at a time.
+    /// When somebody who waits last looked, by kind: however many wait, one transfer ends at once.
     relieved: BTreeMap<Holds, MonotonicTime>,
 }
 

@@ -98,16 +98,23 @@ mod tests {
 
     use super::*;
 
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..600)
+    }
+
     proptest! {
         #[test]
         fn pieces_give_the_checksum_of_the_whole(
-            pieces in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..600)), 0..8)
+            pieces in prop::collection::vec((any::<bool>(), bytes()), 0..8)
         ) {
             let mut joined = JoinedCrc::new();
             let mut whole = Vec::new();
             for (is_summed, piece) in &pieces {
                 match is_summed {
-                    true => joined.summed(crc32c::crc32c(piece), u32::try_from(piece.len()).unwrap()),
+                    true => {
+                        let byte_count = u32::try_from(piece.len()).unwrap();
+                        joined.summed(crc32c::crc32c(piece), byte_count);
+                    }
                     false => joined.bytes(piece),
                 }
                 whole.extend_from_slice(piece);

@@ -116,6 +116,10 @@ async fn a_store_that_is_not_there_has_surely_taken_nothing() {
 }
 
 /// The head of one upload with that checksum, as the store gets it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a store that blocks, for one request, beside the client"
+)]
 async fn upload_head(upload_checksum: UploadChecksum) -> String {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 

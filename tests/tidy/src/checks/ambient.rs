@@ -1,10 +1,13 @@
-//! Check 18: no statics, no unbounded channels; the environment is read by `services/esker` only.
+//! Check 18: no statics but the allocator's, no unbounded channels; the environment is read by
+//! `services/esker` only.
 
 use crate::finding::Finding;
 use crate::tree::Tree;
 
 const RULE: &str = "ambient";
 const READER: &str = "services/esker/";
+/// The one static of a process that it cannot be without.
+const ALLOCATOR: &str = "#[global_allocator]";
 const PARTS: &[(&str, &str)] = &[
     (
         "static ",
@@ -27,8 +30,9 @@ pub(super) fn ambient(tree: &Tree) -> Vec<Finding> {
             for at in source.find_production(part) {
                 let before = source.code.get(..at).unwrap_or_default();
                 let is_lifetime = before.ends_with('\'');
+                let is_allocator = before.trim_end().ends_with(ALLOCATOR);
                 let is_counted = part.starts_with("env") && before.ends_with("std::");
-                if !is_lifetime && !is_counted {
+                if !is_lifetime && !is_counted && !is_allocator {
                     let line = source.line(at);
                     found.push(Finding::new(RULE, &source.path, line, *message));
                 }
@@ -55,6 +59,10 @@ mod tests {
             )],
         );
         passes(ambient, &[("services/esker/src/a.rs", "std::env::var(A)")]);
+        passes(
+            ambient,
+            &[(FILE, "#[global_allocator]\nstatic A: Jemalloc = Jemalloc;")],
+        );
         passes(
             ambient,
             &[("storage/x/tests/a.rs", "static A: Counting = Counting;")],
