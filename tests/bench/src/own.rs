@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use esker_e2e::{Program, esker};
 use serde::Deserialize;
 
@@ -112,13 +112,35 @@ pub(crate) async fn run(bootstrap: SocketAddr, load: Load<'_>) -> anyhow::Result
     if let Some(topic) = load.topic {
         program = program.args(["--topic", topic]);
     }
-    let ran = program.succeed().await?;
+    let ran = program.succeed().await.map_err(told)?;
     serde_json::from_str(&ran.out()).context("esker bench tells JSON")
+}
+
+/// What it said itself, without how it was called: results are kept and shown.
+fn told(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let said = text.lines().find_map(|line| line.strip_prefix("esker: "));
+    match said {
+        Some(said) => anyhow!("esker bench failed: {said}"),
+        None => error,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_kept_in_its_own_words() {
+        let error =
+            anyhow!("/somewhere/esker bench\nended\nesker: cannot find topic\n  to do: look");
+
+        assert_eq!(
+            told(error).to_string(),
+            "esker bench failed: cannot find topic"
+        );
+        assert_eq!(told(anyhow!("no program")).to_string(), "no program");
+    }
 
     #[test]
     fn what_it_tells_is_read() {
