@@ -17,6 +17,7 @@ mod memory;
 mod meter;
 pub mod metrics;
 mod probe;
+#[cfg(feature = "s3")]
 mod s3;
 
 pub use bucket::{
@@ -34,4 +35,5 @@ pub use local::{LocalBucket, LocalOpenError};
 pub use memory::MemoryBucket;
 pub use meter::{LatencyRow, MeterRow, Operation, RequestMeter, RequestOutcome};
 pub use probe::{ProbeError, ProbeReport, probe};
+#[cfg(feature = "s3")]
 pub use s3::{S3Bucket, S3Config, S3OpenError, UploadChecksum};

@@ -10,6 +10,7 @@ mod header;
 mod id;
 pub mod limits;
 mod offset;
+mod planted;
 mod range;
 mod reader;
 mod time;
@@ -22,6 +23,9 @@ pub use id::{
     TopicPartition, WriteId,
 };
 pub use offset::Offset;
+#[cfg(feature = "planted")]
+pub use planted::plant;
+pub use planted::{Planted, planted};
 pub use range::ByteRange;
 pub use reader::{ByteReader, ShortBytes};
 pub use time::{MonotonicTime, Timestamp};
