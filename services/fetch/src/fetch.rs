@@ -144,7 +144,7 @@ impl Fetch {
         async move { Reply::Fetch(shared.fetch(&context, &request).await) }.boxed()
     }
 
-    /// Answers a ListOffsets, versions 1 to 10.
+    /// Answers a ListOffsets, versions 1 to 11.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the questions; nothing is left behind.

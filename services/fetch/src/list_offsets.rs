@@ -56,6 +56,8 @@ fn query(version: i16, timestamp: i64) -> Result<Option<OffsetQuery>, Refusal> {
         // The earliest local offset: all of the log is as local as it gets.
         -4 if version >= 8 => Ok(Some(OffsetQuery::Earliest)),
         -5 if version >= 9 => Ok(None),
+        // The earliest offset that waits to be tiered (KIP-1023): none does.
+        -6 if version >= 11 => Ok(None),
         at if at >= 0 => Ok(Some(OffsetQuery::AtTimestamp(Timestamp::from_millis(at)))),
         _ => Err(Refusal::UnknownQuery),
     }

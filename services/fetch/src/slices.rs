@@ -98,7 +98,7 @@ impl Slices {
     /// CRC-32C of `[start, end)`.
     pub(crate) fn crc(&self, start: usize, end: usize) -> u32 {
         let chunks = self.chunks(start, end);
-        chunks.fold(0, crc32c::crc32c_append)
+        chunks.fold(0, esker_types::crc32c_append)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer_sizes;
 mod api_versions;
+mod arrivals;
 mod budget;
 pub mod client;
 mod config;

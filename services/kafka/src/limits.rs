@@ -34,6 +34,10 @@ pub const SMALL_FRAMES_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections of one client address.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1000;
+/// New connections a second of one process; those that come faster wait in the kernel's queue …
+pub const ARRIVALS_PER_SECOND_MAX: u64 = 1000;
+/// … but so many may come at once after a quiet time.
+pub const ARRIVALS_AT_ONCE_MAX: u64 = 1000;
 /// A connection without a request for this long is closed; so is one that takes no reply bytes.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Time for the rest of a frame once its first byte has come, plus a second per MiB.

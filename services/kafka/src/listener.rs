@@ -11,6 +11,7 @@ use std::time::Duration;
 use esker_env::{Env, Shutdown, TaskFailure, TaskGroup};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::arrivals::Arrivals;
 use crate::budget::Budget;
 use crate::config::ListenerConfig;
 use crate::connection::Connection;
@@ -90,7 +91,9 @@ impl Listener {
         let mut connections = TaskGroup::new("kafka connections");
         let mut id = 0_u64;
         let mut is_failing = false;
+        let mut arrivals = Arrivals::new();
         loop {
+            let wait = arrivals.wait(self.env.clock.now());
             let accepted = tokio::select! {
                 biased;
                 () = shutdown.requested() => break,
@@ -98,11 +101,13 @@ impl Listener {
                     report(&self.metrics, ended);
                     continue;
                 }
-                accepted = self.socket.accept() => accepted,
+                () = self.env.clock.sleep(wait), if !wait.is_zero() => continue,
+                accepted = self.socket.accept(), if wait.is_zero() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     is_failing = false;
+                    arrivals.arrived(self.env.clock.now());
                     let Some(place) = self.place(&slots, peer) else {
                         continue;
                     };

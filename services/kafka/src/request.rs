@@ -54,6 +54,7 @@ macro_rules! messages {
             }
 
             fn decode(api: Api, version: i16, body: &mut Bytes) -> Result<Self, CodecError> {
+                let version = api.codec_version(version);
                 match api {
                     $(Api::$api => codec::$request::decode(body, version).map(Self::$api),)*
                 }
@@ -69,6 +70,7 @@ macro_rules! messages {
                 into: &mut B,
                 version: i16,
             ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                let version = self.api().codec_version(version);
                 match self {
                     $(Self::$api(request) => request.encode(into, version),)*
                 }
@@ -88,6 +90,7 @@ macro_rules! messages {
             /// Version of the response header that goes with `version` of the body.
             #[must_use]
             pub fn header_version(&self, version: i16) -> i16 {
+                let version = self.api().codec_version(version);
                 match self {
                     $(Self::$api(_) => codec::$response::header_version(version),)*
                 }
@@ -102,6 +105,7 @@ macro_rules! messages {
                 into: &mut B,
                 version: i16,
             ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                let version = self.api().codec_version(version);
                 match self {
                     $(Self::$api(response) => response.encode(into, version),)*
                 }
@@ -120,6 +124,7 @@ macro_rules! messages {
 
         /// Version of the request header that goes with `version` of `api`.
         pub(crate) fn request_header_version(api: Api, version: i16) -> i16 {
+            let version = api.codec_version(version);
             match api {
                 $(Api::$api => codec::$request::header_version(version),)*
             }

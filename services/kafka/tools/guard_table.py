@@ -12,7 +12,7 @@ import sys
 
 # api -> (lowest, highest) version with a body that is served: what producers and consumers ask.
 CLIENTS = {
-    "Produce": (3, 11), "Fetch": (4, 18), "ListOffsets": (1, 10), "Metadata": (0, 13),
+    "Produce": (3, 11), "Fetch": (4, 18), "ListOffsets": (1, 11), "Metadata": (0, 13),
     "OffsetCommit": (2, 9), "OffsetFetch": (1, 9), "FindCoordinator": (0, 6), "JoinGroup": (0, 9),
     "Heartbeat": (0, 4), "LeaveGroup": (0, 5), "SyncGroup": (0, 5), "DescribeGroups": (0, 6),
     "ListGroups": (0, 5), "ApiVersions": (0, 4), "CreateTopics": (2, 7), "DeleteTopics": (1, 6),

@@ -60,7 +60,7 @@ impl SessionSeal {
             cluster,
             write_id,
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-            body_crc: crc32c::crc32c(&body),
+            body_crc: esker_types::crc32c(&body),
         };
         let object = [header.encode().as_slice(), &body].concat();
         assert_eq!(object.len(), SESSION_SEAL_BYTES, "a seal has one length");
@@ -82,7 +82,7 @@ impl SessionSeal {
             return Err(wrong_length);
         }
         let body = object.get(OBJECT_HEADER_BYTES..).ok_or(wrong_length)?;
-        if crc32c::crc32c(body) != header.body_crc {
+        if esker_types::crc32c(body) != header.body_crc {
             return Err(SessionSealError::Checksum);
         }
         Self::decode_body(body).map_err(|_| wrong_length)

@@ -161,7 +161,7 @@ fn checked_body(
             header_bytes: header.body_bytes.saturating_add(HEADER_BYTES),
         });
     }
-    if crc32c::crc32c(&body) != header.body_crc {
+    if esker_types::crc32c(&body) != header.body_crc {
         return Err(DecodeError::Checksum);
     }
     Ok(body)
@@ -206,7 +206,7 @@ impl ObjectWriter {
             cluster,
             write_id,
             body_bytes: byte_count(body),
-            body_crc: crc32c::crc32c(body),
+            body_crc: esker_types::crc32c(body),
         };
         front.copy_from_slice(&header.encode());
         Bytes::from(self.bytes)

@@ -32,7 +32,7 @@ pub(crate) fn rewrite(header: BatchHeader, batch: &mut [u8], now: Timestamp) -> 
     let attributes = header.attributes() | LOG_APPEND_TIME_BIT;
     overwrite(batch, ATTRIBUTES_AT, &attributes.to_be_bytes());
     overwrite(batch, MAX_TIMESTAMP_AT, &now.millis().to_be_bytes());
-    let crc = crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
+    let crc = esker_types::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
     overwrite(batch, CRC_AT, &crc.to_be_bytes());
     let header = header.rewritten(attributes, now, crc);
     assert_eq!(

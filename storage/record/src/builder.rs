@@ -245,7 +245,7 @@ impl BatchBuilder {
         batch.extend_from_slice(&sequence.to_be_bytes());
         batch.extend_from_slice(&self.record_count.to_be_bytes());
         batch.extend_from_slice(body);
-        let crc = crc32c::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
+        let crc = esker_types::crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());
         overwrite(&mut batch, CRC_AT, &crc.to_be_bytes());
         let header = BatchHeader::parse(&batch);
         let whole = header.and_then(|header| header.check(&batch).map(|()| header));

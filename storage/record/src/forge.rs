@@ -77,7 +77,7 @@ impl Forged {
         batch.extend_from_slice(&length.to_be_bytes());
         batch.extend_from_slice(&0_i32.to_be_bytes());
         batch.extend_from_slice(&self.magic.to_be_bytes());
-        batch.extend_from_slice(&crc32c::crc32c(&checked).to_be_bytes());
+        batch.extend_from_slice(&esker_types::crc32c(&checked).to_be_bytes());
         batch.extend_from_slice(&checked);
         Bytes::from(batch)
     }

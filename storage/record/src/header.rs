@@ -214,7 +214,7 @@ impl BatchHeader {
         };
         let end = usize::try_from(self.batch_bytes).map_err(|_| incomplete)?;
         let checked = bytes.get(ATTRIBUTES_AT..end).ok_or(incomplete)?;
-        if crc32c::crc32c(checked) != self.crc {
+        if esker_types::crc32c(checked) != self.crc {
             return Err(BatchError::Checksum);
         }
         Ok(())

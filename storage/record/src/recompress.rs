@@ -59,7 +59,7 @@ pub(crate) fn recompress(
         &length.unwrap_or_default().to_be_bytes(),
     );
     overwrite(&mut bytes, ATTRIBUTES_AT, &attributes.to_be_bytes());
-    let crc = crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
+    let crc = esker_types::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default());
     overwrite(&mut bytes, CRC_AT, &crc.to_be_bytes());
     let header = BatchHeader::parse(&bytes).map_err(RecordError::Batch)?;
     header.check(&bytes).map_err(RecordError::Batch)?;

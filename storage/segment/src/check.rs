@@ -67,7 +67,7 @@ pub fn check_segment(object: &[u8]) -> Result<(ObjectHeader, SegmentFooter), Seg
             found_bytes,
         });
     }
-    if crc32c::crc32c(body) != header.body_crc {
+    if esker_types::crc32c(body) != header.body_crc {
         return Err(SegmentError::BodyChecksum);
     }
     let footer = whole_footer(object)?;

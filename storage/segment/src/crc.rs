@@ -69,7 +69,7 @@ impl JoinedCrc {
 
     /// Appends bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.crc = esker_types::crc32c_append(self.crc, bytes);
     }
 
     /// Appends `byte_count` bytes whose checksum is `crc`.

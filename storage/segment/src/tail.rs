@@ -105,7 +105,7 @@ fn trailer_len() -> usize {
 
 /// Covers the length too: a footer is never read with another one's bounds.
 fn checksum(footer: &[u8], footer_bytes: u32) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(footer), &footer_bytes.to_be_bytes())
+    esker_types::crc32c_append(esker_types::crc32c(footer), &footer_bytes.to_be_bytes())
 }
 
 /// Appends the stored form of `footer` and the trailer to an object.

@@ -120,7 +120,7 @@ impl ObjectHeader {
         bytes.extend_from_slice(&self.body_bytes.to_be_bytes());
         bytes.extend_from_slice(&self.body_crc.to_be_bytes());
         bytes.extend_from_slice(&[0; 8]);
-        let checksum = crc32c::crc32c(&bytes);
+        let checksum = crate::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_be_bytes());
         let mut header = [0; OBJECT_HEADER_BYTES];
         header.copy_from_slice(&bytes);
@@ -148,7 +148,7 @@ impl ObjectHeader {
         let body_bytes = reader.u64()?;
         let body_crc = reader.u32()?;
         reader.take(8)?;
-        if reader.u32()? != crc32c::crc32c(checked) {
+        if reader.u32()? != crate::crc32c(checked) {
             return Err(HeaderError::Checksum);
         }
         let kind = ObjectKind::from_code(code).ok_or(HeaderError::Kind { code })?;

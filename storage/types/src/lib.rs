@@ -4,6 +4,7 @@
 //! Used by every crate, uses none. Newtypes with checked arithmetic, so that two numbers with
 //! different meaning cannot change places. No I/O, no clock.
 
+mod checksum;
 mod date;
 mod epoch;
 mod header;
@@ -15,6 +16,7 @@ mod range;
 mod reader;
 mod time;
 
+pub use checksum::{crc32c, crc32c_append};
 pub use date::Date;
 pub use epoch::{LeaderEpoch, ProducerEpoch, SequencerEpoch};
 pub use header::{HeaderError, OBJECT_HEADER_BYTES, ObjectHeader, ObjectKind};

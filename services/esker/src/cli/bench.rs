@@ -19,13 +19,15 @@ use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use esker_env::{Env, TaskGroup};
 use esker_kafka::client::{Client, NewTopic};
+use esker_kafka::messages::metadata_response::MetadataResponseTopic;
 use esker_types::MonotonicTime;
 use tokio::sync::{mpsc, watch};
 
 use super::exit::{Cause, Failure, say};
 use super::limits::{
     BENCH_IN_FLIGHT_MAX, BENCH_PARTITIONS_MAX, BENCH_PARTITIONS_PER_CLIENT, BENCH_PRODUCERS_MAX,
-    BENCH_RATE_MAX, BENCH_RECORD_BYTES_MAX, BENCH_RECORD_BYTES_MIN,
+    BENCH_RATE_MAX, BENCH_RECORD_BYTES_MAX, BENCH_RECORD_BYTES_MIN, DELIVERY_RETRY_DELAY,
+    MADE_TOPIC_TRIES_MAX,
 };
 use super::produce::Codec;
 use super::progress::{Progress, Total};
@@ -155,7 +157,8 @@ struct Shared {
 pub(crate) async fn run(command: BenchCommand, env: Env) -> Result<(), Failure> {
     let session = Session::open(&command.common, env).await?;
     let (topic, is_ours) = topic_of(&command, &session).await?;
-    let measured = measure(&command, &session, &topic).await;
+    let tries_max = if is_ours { MADE_TOPIC_TRIES_MAX } else { 1 };
+    let measured = measure(&command, &session, &topic, tries_max).await;
     if is_ours && let Err(error) = session.client.delete_topic(&topic).await {
         say(&format!(
             "topic {topic} is left behind: {}",
@@ -190,12 +193,34 @@ async fn topic_of(command: &BenchCommand, session: &Session) -> Result<(String, 
     Ok((name, true))
 }
 
+/// The topic. Brokers answer its creation before all of them know it, or its leaders.
+async fn awaited(
+    session: &Session,
+    name: &str,
+    tries_max: u32,
+) -> Result<MetadataResponseTopic, Failure> {
+    let mut tries = 1;
+    loop {
+        let found = session.topic(name).await;
+        let is_complete = found.as_ref().is_ok_and(|topic| {
+            let mut partitions = topic.partitions.iter();
+            partitions.all(|partition| partition.leader_id.0 >= 0)
+        });
+        if is_complete || tries >= tries_max {
+            return found;
+        }
+        tries += 1;
+        session.env.clock.sleep(DELIVERY_RETRY_DELAY).await;
+    }
+}
+
 async fn measure(
     command: &BenchCommand,
     session: &Session,
     topic: &str,
+    tries_max: u32,
 ) -> Result<BenchReport, Failure> {
-    let partitions = partition_indexes(&session.topic(topic).await?);
+    let partitions = partition_indexes(&awaited(session, topic, tries_max).await?);
     let bounds = session.bounds(topic, &partitions).await?;
     let env = session.env.clone();
     let start = env.clock.now();

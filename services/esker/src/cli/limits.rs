@@ -23,6 +23,8 @@ pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const DELIVERY_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long a topic may take to appear that the broker creates by itself.
 pub(crate) const AUTO_CREATE_TRIES_MAX: u32 = 20;
+/// How often a topic that a benchmark has made is looked for, `DELIVERY_RETRY_DELAY` between.
+pub(crate) const MADE_TOPIC_TRIES_MAX: u32 = 150;
 /// Bytes of one partition in a fetch …
 pub(crate) const FETCH_PARTITION_BYTES_MAX: i32 = 1024 * 1024;
 /// … and of all partitions of one broker.

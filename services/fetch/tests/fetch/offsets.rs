@@ -114,7 +114,7 @@ async fn the_ends_of_the_log_in_every_version() {
     world.index.lock().logs.get_mut(&at(0)).unwrap().log_start = offset(1);
     let unsupported = KafkaError::UnsupportedVersion.code();
 
-    for version in 1..=10 {
+    for version in 1..=11 {
         let since = |first: i16, found: (i16, i64, i64)| match version >= first {
             true => found,
             false => (unsupported, -1, -1),
@@ -125,7 +125,7 @@ async fn the_ends_of_the_log_in_every_version() {
             (-3, since(7, (0, 5, 300))),
             (-4, since(8, (0, 1, -1))),
             (-5, since(9, (0, -1, -1))),
-            (-6, (unsupported, -1, -1)),
+            (-6, since(11, (0, -1, -1))),
             (-7, (unsupported, -1, -1)),
             (101, (0, 1, 200)),
         ] {

@@ -31,7 +31,7 @@ impl PartRow {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self {
             part_bytes: byte_count(bytes),
-            part_crc: crc32c::crc32c(bytes),
+            part_crc: esker_types::crc32c(bytes),
         }
     }
 }

@@ -115,21 +115,21 @@ pub(super) const FETCH: ApiShape = ApiShape::new(12, limits::FETCH_ELEMENTS_MAX,
 const LIST_OFFSETS_LIST_OFFSETS_PARTITION: Shape = Shape {
     memory_bytes: size_of::<messages::list_offsets_request::ListOffsetsPartition>(),
     fields: &[
-        Field::new("PartitionIndex", Fixed(4), 1, 10),
-        Field::new("CurrentLeaderEpoch", Fixed(4), 4, 10),
-        Field::new("Timestamp", Fixed(8), 1, 10),
+        Field::new("PartitionIndex", Fixed(4), 1, 11),
+        Field::new("CurrentLeaderEpoch", Fixed(4), 4, 11),
+        Field::new("Timestamp", Fixed(8), 1, 11),
     ],
 };
 
 const LIST_OFFSETS_LIST_OFFSETS_TOPIC: Shape = Shape {
     memory_bytes: size_of::<messages::list_offsets_request::ListOffsetsTopic>(),
     fields: &[
-        Field::new("Name", Text, 1, 10),
+        Field::new("Name", Text, 1, 11),
         Field::new(
             "Partitions",
             List(&Struct(&LIST_OFFSETS_LIST_OFFSETS_PARTITION)),
             1,
-            10,
+            11,
         ),
     ],
 };
@@ -137,15 +137,15 @@ const LIST_OFFSETS_LIST_OFFSETS_TOPIC: Shape = Shape {
 const LIST_OFFSETS_ROOT: Shape = Shape {
     memory_bytes: size_of::<messages::list_offsets_request::ListOffsetsRequest>(),
     fields: &[
-        Field::new("ReplicaId", Fixed(4), 1, 10),
-        Field::new("IsolationLevel", Fixed(1), 2, 10),
+        Field::new("ReplicaId", Fixed(4), 1, 11),
+        Field::new("IsolationLevel", Fixed(1), 2, 11),
         Field::new(
             "Topics",
             List(&Struct(&LIST_OFFSETS_LIST_OFFSETS_TOPIC)),
             1,
-            10,
+            11,
         ),
-        Field::new("TimeoutMs", Fixed(4), 10, 10),
+        Field::new("TimeoutMs", Fixed(4), 10, 11),
     ],
 };
 
