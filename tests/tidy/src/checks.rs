@@ -3,6 +3,7 @@
 mod ambient;
 mod bounds;
 mod causes;
+mod cited_tests;
 mod crates;
 mod functions;
 mod hygiene;
@@ -39,6 +40,7 @@ const ALL: &[Check] = &[
     causes::error_variants,
     ambient::ambient,
     top_level::top_level,
+    cited_tests::cited_tests,
 ];
 
 pub(crate) fn all(tree: &Tree) -> Vec<Finding> {
