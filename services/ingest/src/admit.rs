@@ -429,7 +429,10 @@ fn moved(at: Timestamp, millis: i64) -> Timestamp {
     Timestamp::from_millis(at.millis().saturating_add(millis))
 }
 
-fn summary(topic_partition: TopicPartition, batch: &ValidatedBatch) -> ReservationSummary {
+pub(crate) fn summary(
+    topic_partition: TopicPartition,
+    batch: &ValidatedBatch,
+) -> ReservationSummary {
     let header = batch.header();
     let producer = header.producer();
     ReservationSummary {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use esker_types::{MonotonicTime, SegmentId};
+use esker_types::{Planted, planted};
 
 use crate::batch::{AdmittedBatch, Lane};
 use crate::error::AppendError;
@@ -118,7 +119,10 @@ impl Batcher {
     }
 
     /// Takes batches back that surely are not written, in front of all others of their lanes.
-    pub(crate) fn offer_again(&mut self, batches: Vec<AdmittedBatch>) {
+    pub(crate) fn offer_again(&mut self, mut batches: Vec<AdmittedBatch>) {
+        if planted(Planted::OfferedAgainReversed) {
+            batches.reverse();
+        }
         for batch in batches.into_iter().rev() {
             match self.held.get_mut(&batch.lane()) {
                 Some(lane) => lane.waiting.push_front(batch),
@@ -148,6 +152,9 @@ impl Batcher {
 
     /// Holds exactly these lanes for lost sessions, and lets go of those held for that before.
     pub(crate) fn set_undecided(&mut self, lanes: &BTreeSet<Lane>) {
+        if planted(Planted::LanesNotHeld) {
+            return;
+        }
         for (lane, held) in &mut self.held {
             held.undecided = lanes.contains(lane);
         }

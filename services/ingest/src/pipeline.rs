@@ -27,6 +27,7 @@ use crate::error::{AppendError, IngestError};
 use crate::limits::REQUESTS_QUEUED_MAX;
 use crate::metrics::Metrics;
 use crate::notifier::{Notice, Notifier};
+use crate::outgoing::Live;
 use crate::pool::BytePool;
 use crate::slots::Appended;
 use crate::writer::Writer;
@@ -99,9 +100,12 @@ impl Ingest {
             env: parts.env.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let calls = Calls::new(peers, &config);
+        let calls = Live {
+            calls: Calls::new(peers, &config),
+            notice,
+        };
         let task = IngestTask {
-            writer: Writer::new(config, parts.env, metrics, calls, notice),
+            writer: Writer::new(config, parts.env, metrics, calls),
             notifier,
             inbox,
             shutdown,

@@ -10,6 +10,7 @@ use esker_chain::{ChainTail, Uploaded};
 use esker_env::{Backoff, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{Registered, SessionEnd};
 use esker_types::{ChainIndex, MonotonicTime, SegmentId, SessionId};
+use esker_types::{Planted, planted};
 
 use crate::batch::{AdmittedBatch, BatchBody, Lane};
 use crate::batcher::{Gaps, SealedSegment};
@@ -157,12 +158,15 @@ impl Session {
             self.next(),
             "CP18: places are taken one after another"
         );
-        let segment = InFlight {
+        let mut segment = InFlight {
             bodies: reserved.bodies,
             slots: reserved.slots,
             since: now,
             uploaded: None,
         };
+        if planted(Planted::AckBeforePut) {
+            segment.acknowledge_unproven(now);
+        }
         self.in_flight.insert(self.next, segment);
         self.next = self.next.after();
     }
@@ -203,6 +207,9 @@ impl Session {
             return false;
         };
         segment.uploaded = Some(uploaded);
+        if planted(Planted::AckOutOfOrder) {
+            segment.acknowledge_unproven(now);
+        }
         let before = self.tail.next();
         while let Some(mut head) = self.in_flight.first_entry() {
             let Some(uploaded) = head.get_mut().uploaded.take() else {
@@ -326,6 +333,16 @@ impl Session {
 }
 
 impl InFlight {
+    /// What a planted bug does: success without the proof of the chain's tail.
+    fn acknowledge_unproven(&mut self, now: MonotonicTime) {
+        let id = self.slots.segment();
+        let slots = std::mem::replace(&mut self.slots, ReplySlots::new(id, Vec::new()));
+        let end = id.index.after();
+        if let Some(proof) = BelowEnd::prove(id.session, SessionEnd { end }, id) {
+            slots.settle(proof, now);
+        }
+    }
+
     /// Replays of its batches fail with `error`; the batches themselves are given back.
     fn into_void(self, error: AppendError) -> impl Iterator<Item = AdmittedBatch> {
         let slots = self.slots.withdraw(error);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use esker_chain::Committed;
 use esker_metadata_api::SessionEnd;
 use esker_types::{MonotonicTime, Offset, SegmentId, SessionId, Timestamp};
+use esker_types::{Planted, planted};
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
@@ -90,7 +91,10 @@ impl ReplySlot {
     /// Answers "unknown" when the time is over. The deadline while there is one.
     pub(crate) fn expire(&mut self, now: MonotonicTime) -> Option<MonotonicTime> {
         if self.times.deadline <= now {
-            self.fail(AppendError::Undecided);
+            self.fail(match planted(Planted::UnknownToldAsFailed) {
+                true => AppendError::NotReserved,
+                false => AppendError::Undecided,
+            });
         }
         (!self.is_answered()).then_some(self.times.deadline)
     }
@@ -167,7 +171,11 @@ pub(crate) struct BelowEnd {
 impl BelowEnd {
     /// `None` for a segment at or above the end: it is void.
     pub(crate) fn prove(session: SessionId, end: SessionEnd, segment: SegmentId) -> Option<Self> {
-        let below = segment.session == session && segment.index < end.end;
+        let end = match planted(Planted::EndOneTooHigh) {
+            true => end.end.after(),
+            false => end.end,
+        };
+        let below = segment.session == session && segment.index < end;
         below.then_some(Self { segment })
     }
 }

@@ -16,16 +16,17 @@ use esker_chain::{UploadError, Uploaded};
 use esker_env::{Backoff, Env, Shutdown};
 use esker_metadata_api::{SessionEnd, WrittenReport};
 use esker_types::{MonotonicTime, SegmentId, SessionId};
+use esker_types::{Planted, planted};
 use tokio::sync::mpsc;
 
 use crate::admit::AdmittedRequest;
 use crate::batcher::{Batcher, SegmentLimits};
-use crate::calls::{Answer, Calls};
+use crate::calls::Answer;
 use crate::config::IngestConfig;
 use crate::error::IngestError;
 use crate::limits::{CALL_RETRY, REQUESTS_QUEUED_MAX};
 use crate::metrics::{Metrics, SessionLoss};
-use crate::notifier::Notice;
+use crate::outgoing::{Live, Outgoing};
 use crate::pace::Pace;
 use crate::session::{Attempt, Session};
 
@@ -36,14 +37,13 @@ struct Registering {
     backoff: Backoff,
 }
 
-/// The one owner of admitted batches and sessions.
+/// The one owner of admitted batches and sessions. What it asks of others goes out through `O`.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct Writer<O = Live> {
     config: IngestConfig,
     env: Env,
     metrics: Arc<Metrics>,
-    calls: Calls,
-    notice: Notice,
+    pub(crate) calls: O,
     batcher: Batcher,
     pace: Pace,
     session: Option<Session>,
@@ -65,14 +65,8 @@ pub(crate) struct Writer {
     drain_until: Option<MonotonicTime>,
 }
 
-impl Writer {
-    pub(crate) fn new(
-        config: IngestConfig,
-        env: Env,
-        metrics: Arc<Metrics>,
-        calls: Calls,
-        notice: Notice,
-    ) -> Self {
+impl<O: Outgoing> Writer<O> {
+    pub(crate) fn new(config: IngestConfig, env: Env, metrics: Arc<Metrics>, calls: O) -> Self {
         let limits = SegmentLimits {
             bytes_max: u64::from(config.segment_bytes_max),
             batches_max: usize::try_from(config.segment_batches_max).unwrap_or(usize::MAX),
@@ -82,7 +76,6 @@ impl Writer {
             env,
             metrics,
             calls,
-            notice,
             batcher: Batcher::new(limits),
             pace: Pace::new(config.linger),
             session: None,
@@ -98,54 +91,7 @@ impl Writer {
         }
     }
 
-    /// Serves until the stop is requested and everything admitted is answered.
-    ///
-    /// # Errors
-    /// [`IngestError`]: what the acknowledgements rest on does not hold; the process must exit.
-    pub(crate) async fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<AdmittedRequest>,
-        shutdown: Shutdown,
-    ) -> Result<(), IngestError> {
-        let mut is_open = true;
-        loop {
-            self.step();
-            if !is_open && self.is_drained() {
-                break;
-            }
-            let wait = self.wait();
-            tokio::select! {
-                biased; // a fixed order, so that a seed replays the same run; answers free memory
-                () = shutdown.requested(), if self.drain_until.is_none() => {
-                    inbox.close();
-                    self.begin_drain();
-                }
-                answer = self.calls.next() => {
-                    let answer = answer.map_err(IngestError::Task)?;
-                    self.hear(answer)?;
-                }
-                request = inbox.recv(), if is_open => match request {
-                    Some(request) => self.take(request),
-                    None => {
-                        is_open = false;
-                        self.begin_drain();
-                    }
-                },
-                () = wait => {}
-            }
-            // Requests that came together share a segment, also when nothing is in flight.
-            for _ in 0..REQUESTS_QUEUED_MAX {
-                let Ok(request) = inbox.try_recv() else {
-                    break;
-                };
-                self.take(request);
-            }
-        }
-        self.finish().await;
-        Ok(())
-    }
-
-    fn take(&mut self, request: AdmittedRequest) {
+    pub(crate) fn take(&mut self, request: AdmittedRequest) {
         self.pace.arrived();
         for batch in request.batches {
             self.see_deadline(batch.slot.deadline());
@@ -154,7 +100,7 @@ impl Writer {
     }
 
     /// Does all that the present moment allows.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let now = self.env.clock.now();
         self.batcher.wake(now);
         if self.is_expiry_due(now) {
@@ -167,7 +113,7 @@ impl Writer {
         self.metrics.in_flight(in_flight);
     }
 
-    fn hear(&mut self, answer: Answer) -> Result<(), IngestError> {
+    pub(crate) fn hear(&mut self, answer: Answer) -> Result<(), IngestError> {
         let now = self.env.clock.now();
         match answer {
             Answer::Registered(answer) => self.registered(answer, now),
@@ -191,7 +137,7 @@ impl Writer {
         if let Some(session) = self.session.as_mut().filter(|session| session.id() == id) {
             if session.land(uploaded, now) {
                 let registered = session.registered();
-                self.notice.tell(WrittenReport {
+                self.calls.written(WrittenReport {
                     session: registered.session,
                     epoch: registered.epoch,
                     written: session.written(),
@@ -208,6 +154,12 @@ impl Writer {
             UploadError::Stranger { .. } => Err(IngestError::Stranger { segment }),
             UploadError::Sealed { .. } => {
                 self.lose_if_open(segment.session, SessionLoss::Sealed);
+                if planted(Planted::OfferedAgainOnSeal)
+                    && let Some(session) = self.lost.get_mut(&segment.session)
+                {
+                    let void = session.void_from(session.written());
+                    self.offer_again(void);
+                }
                 Ok(())
             }
             UploadError::Indeterminate { .. } => {
@@ -225,20 +177,7 @@ impl Writer {
     }
 
     /// When [`Self::step`] has something to do next.
-    fn wait(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let now = self.env.clock.now();
-        let sleep = self
-            .next_step()
-            .map(|at| self.env.clock.sleep(at.since(now)));
-        async move {
-            match sleep {
-                Some(sleep) => sleep.await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    fn next_step(&self) -> Option<MonotonicTime> {
+    pub(crate) fn next_step(&self) -> Option<MonotonicTime> {
         let mut times = vec![
             self.batcher.next_wake(),
             self.next_expiry(),
@@ -278,6 +217,70 @@ impl Writer {
         let now = self.env.clock.now();
         is_done || self.drain_until.is_some_and(|until| until <= now)
     }
+}
+
+/// The shell: waits for requests, answers and times.
+impl Writer {
+    /// Serves until the stop is requested and everything admitted is answered.
+    ///
+    /// # Errors
+    /// [`IngestError`]: what the acknowledgements rest on does not hold; the process must exit.
+    pub(crate) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<AdmittedRequest>,
+        shutdown: Shutdown,
+    ) -> Result<(), IngestError> {
+        let mut is_open = true;
+        loop {
+            self.step();
+            if !is_open && self.is_drained() {
+                break;
+            }
+            let wait = self.wait();
+            tokio::select! {
+                biased; // a fixed order, so that a seed replays the same run; answers free memory
+                () = shutdown.requested(), if self.drain_until.is_none() => {
+                    inbox.close();
+                    self.begin_drain();
+                }
+                answer = self.calls.calls.next() => {
+                    let answer = answer.map_err(IngestError::Task)?;
+                    self.hear(answer)?;
+                }
+                request = inbox.recv(), if is_open => match request {
+                    Some(request) => self.take(request),
+                    None => {
+                        is_open = false;
+                        self.begin_drain();
+                    }
+                },
+                () = wait => {}
+            }
+            // Requests that came together share a segment, also when nothing is in flight.
+            for _ in 0..REQUESTS_QUEUED_MAX {
+                let Ok(request) = inbox.try_recv() else {
+                    break;
+                };
+                self.take(request);
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Completes when [`Self::step`] has something to do next.
+    fn wait(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let now = self.env.clock.now();
+        let sleep = self
+            .next_step()
+            .map(|at| self.env.clock.sleep(at.since(now)));
+        async move {
+            match sleep {
+                Some(sleep) => sleep.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
 
     /// Answers what is left and ends the session, so that the next start needs not walk it (Q3).
     async fn finish(mut self) {
@@ -286,7 +289,7 @@ impl Writer {
             return;
         };
         let limit = self.config.end_timeout;
-        let end = self.calls.end_once(session.id(), limit).await;
+        let end = self.calls.calls.end_once(session.id(), limit).await;
         let end = end.map(|SessionEnd { end }| end);
         tracing::info!(session = %session.id(), ?end, "session ended at shutdown");
     }

@@ -9,6 +9,7 @@ use esker_segment::SegmentFooter;
 use esker_segment::limits::FOOTER_BYTES_MAX;
 use esker_types::SegmentId;
 use esker_types::limits::BATCHES_PER_SEGMENT_MAX;
+use esker_types::{Planted, planted};
 
 use crate::limits::{CHECKPOINT_BYTES_MAX, LOG_COMMAND_BYTES_MAX};
 use crate::{LogCommand, Sequencer};
@@ -109,7 +110,16 @@ impl Sequencer {
     /// The next checkpoint; `None` when nothing waits. Append it to the journal exactly once;
     /// several may be on their way, in this order.
     pub fn checkpoint(&mut self) -> Option<LogCommand> {
-        let segments = self.tail.take(CHECKPOINT_BYTES_MAX);
+        let mut segments = self.tail.take(CHECKPOINT_BYTES_MAX);
+        if planted(Planted::CheckpointDropsBatch)
+            && let Some(last) = segments.last_mut()
+            && last.batches.len() > 1
+        {
+            last.batches.pop();
+        }
+        if planted(Planted::CheckpointOutOfOrder) {
+            segments.reverse();
+        }
         (!segments.is_empty()).then_some(LogCommand::Checkpoint { segments })
     }
 }

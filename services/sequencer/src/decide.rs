@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use esker_metadata_api::{PartitionAdvance, SessionEnd, WrittenReport};
 use esker_segment::{BatchSummary, SegmentFooter};
 use esker_types::{ChainIndex, MonotonicTime, Offset, SegmentId, SessionId, TopicPartition};
+use esker_types::{Planted, planted};
 
 use crate::session::{Phase, Session};
 use crate::state::{LogState, index_extent, producer_batch};
@@ -46,6 +47,11 @@ impl Sequencer {
             self.begin_sealing(id, now, effects);
             return;
         }
+        let written = if planted(Planted::WrittenOneAhead) {
+            written.after()
+        } else {
+            written
+        };
         self.commit_upto(state, id, written, effects);
     }
 
@@ -61,6 +67,9 @@ impl Sequencer {
         match probe {
             Probe::Segment => self.found_segment(state, segment, now, &mut effects),
             Probe::Seal => self.found_seal(state, segment, now, &mut effects),
+            Probe::Missing if planted(Planted::MissingIsVoid) => {
+                self.found_seal(state, segment, now, &mut effects);
+            }
             Probe::Missing => self.found_missing(segment, now, &mut effects),
             Probe::Unknown => self.found_nothing(segment, now),
         }
@@ -308,6 +317,9 @@ impl Sequencer {
             for (stamp, batch) in run.batches.iter().rev().filter_map(producer_batch) {
                 let view = partition.producers.get_mut(&stamp.producer_id);
                 let view = view.expect("D1: a placed batch is in its producer's overlay");
+                if planted(Planted::OverlayKept) {
+                    continue;
+                }
                 view.take_back(segment, batch);
                 partition.settle_producer(stamp.producer_id);
                 let writer = Writer {

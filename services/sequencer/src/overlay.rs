@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use esker_metadata_api::{ProduceRefusal, ProducerSpan};
 use esker_types::{ChainIndex, Offset, ProducerEpoch, SegmentId, SessionId};
+use esker_types::{Planted, planted};
 
 use crate::producers::{ProducerBatch, ProducerLog, Sequence};
 use crate::voided::VoidMark;
@@ -95,6 +96,9 @@ impl Candidate {
         }
         let may_be_void = known.mark.is_some() || known.in_grace;
         let behind_void = may_be_void && self.base_sequence.is_ahead_of(expected);
+        if behind_void && planted(Planted::BehindVoidPlaced) {
+            return Judgement::Place;
+        }
         Judgement::Refuse(if behind_void {
             ProduceRefusal::PredecessorVoid
         } else {
@@ -104,7 +108,7 @@ impl Candidate {
 
     /// What the committed batches alone settle, whatever becomes of the undecided ones.
     fn settled_by(&self, log: &ProducerLog) -> Option<Judgement> {
-        if self.epoch < log.epoch() {
+        if self.epoch < log.epoch() && !planted(Planted::OldEpochTaken) {
             return Some(Judgement::Refuse(ProduceRefusal::ProducerFenced));
         }
         if self.epoch > log.epoch() {
@@ -123,7 +127,7 @@ impl Candidate {
         let defer = Judgement::Defer {
             blocker: last.segment,
         };
-        if last.segment.session != self.session {
+        if last.segment.session != self.session && !planted(Planted::NoDefer) {
             return Some(defer);
         }
         let original = undecided.iter().find(|known| {
@@ -133,6 +137,10 @@ impl Candidate {
                     .is_replayed_by(self.base_sequence, self.record_count)
         });
         if let Some(original) = original {
+            if planted(Planted::DuplicateOfUndecided) {
+                let base_offset = original.batch.base_offset;
+                return Some(Judgement::Duplicate { base_offset });
+            }
             return Some(Judgement::DuplicateInFlight {
                 original: original.segment.index,
                 base_offset: original.batch.base_offset,
@@ -158,7 +166,7 @@ impl Candidate {
             Some(mark) => self.base_sequence.is_ahead_of(mark.first),
             None => known.in_grace && self.base_sequence != Sequence::ZERO,
         };
-        if behind_void {
+        if behind_void && !planted(Planted::FirstBehindVoid) {
             return Judgement::Refuse(ProduceRefusal::PredecessorVoid);
         }
         Judgement::Place

@@ -4,6 +4,7 @@
 //! highest epoch, and of that epoch the number of records and the last five batches by offset.
 
 use esker_types::{Offset, ProducerEpoch};
+use esker_types::{Planted, planted};
 
 use crate::limits::BATCHES_REMEMBERED;
 
@@ -118,6 +119,11 @@ impl ProducerLog {
         let at = self
             .last
             .partition_point(|known| known.base_offset < batch.base_offset);
+        let at = if planted(Planted::StateByArrival) {
+            self.last.len()
+        } else {
+            at
+        };
         if self.last.get(at) == Some(&batch) {
             return;
         }
@@ -167,7 +173,10 @@ impl ProducerLog {
         self.last
             .iter()
             .find(|known| known.is_replayed_by(base_sequence, record_count))
-            .map(|known| known.base_offset)
+            .map(|known| match planted(Planted::DuplicateOfNewest) {
+                true => self.last_offset(),
+                false => known.base_offset,
+            })
     }
 
     /// Whether these sequences were surely committed before the remembered batches: the committed

@@ -11,6 +11,7 @@ use esker_metadata_api::{
 };
 use esker_segment::{PlacedBatch, ProducerStamp, SegmentFooter};
 use esker_types::{MonotonicTime, Offset, ProducerId, SegmentId, SequencerEpoch, TopicPartition};
+use esker_types::{Planted, planted};
 
 use crate::limits::{
     CHECKPOINT_LAG_BYTES_MAX, CHECKPOINT_LAG_SEGMENTS_MAX, UNDECIDED_BATCHES_MAX,
@@ -86,6 +87,7 @@ impl Sequencer {
         }
         self.hear_written(state, request.session, request.written, now, effects);
         match self.turn(request)? {
+            Turn::Again(reply) if planted(Planted::ReserveTwice) => return Ok(moved(reply)),
             Turn::Again(reply) => return Ok(reply),
             Turn::Late => return Err(ReserveError::OutOfTurn),
             Turn::Next if fits_a_segment(request) => {}
@@ -170,6 +172,16 @@ impl Sequencer {
         }
         reply
     }
+}
+
+/// A planted answer: other offsets than the first time.
+fn moved(mut reply: ReserveReply) -> ReserveReply {
+    for verdict in &mut reply.verdicts {
+        if let BatchVerdict::Placed { base_offset, .. } = verdict {
+            *base_offset = base_offset.after(1).unwrap_or(*base_offset);
+        }
+    }
+    reply
 }
 
 /// Whether the batches keep the rules of a segment, wherever their offsets may be.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use esker_types::{Planted, planted};
 use esker_types::{ProducerEpoch, ProducerId, TopicId, TopicPartition};
 
 use crate::limits::VOID_MARKS_MAX;
@@ -49,6 +50,9 @@ impl VoidMarks {
 
     /// A batch of these sequences turned void.
     pub(crate) fn add(&mut self, writer: Writer, turned: VoidMark) {
+        if planted(Planted::VoidMarksForgotten) {
+            return;
+        }
         let mark = match self.forget(writer) {
             Some(known) => VoidMark {
                 first: earlier(known.first, turned.first),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use esker_metadata_api::{IndexExtent, PartitionAdvance};
 use esker_types::{Offset, ProducerId, SegmentId, TopicPartition};
+use esker_types::{Planted, planted};
 
 use crate::overlay::ProducerView;
 use crate::state::PartitionLog;
@@ -146,7 +147,9 @@ impl Partition {
             return false;
         }
         self.next = self.next.max(extent.end_offset);
-        self.high_watermark = self.next;
+        if !planted(Planted::RecoveredNotShown) {
+            self.high_watermark = self.next;
+        }
         self.tail.insert(extent.base_offset, extent);
         true
     }
@@ -157,9 +160,15 @@ impl Partition {
         topic_partition: TopicPartition,
         log: Option<&PartitionLog>,
     ) -> Option<PartitionAdvance> {
-        let ceiling = self.first_undecided().unwrap_or(self.next);
+        let mut ceiling = self.first_undecided().unwrap_or(self.next);
+        if planted(Planted::HwPastUndecided) {
+            ceiling = self.next;
+        }
         let previous_high_watermark = self.high_watermark;
-        let reached = self.committed_below(log, ceiling)?.end_offset;
+        let mut reached = self.committed_below(log, ceiling)?.end_offset;
+        if planted(Planted::HwIsLogEnd) {
+            reached = self.next;
+        }
         if reached <= previous_high_watermark {
             return None;
         }

@@ -9,6 +9,7 @@ use esker_env::Env;
 use esker_object::{Bucket, ObjectKey};
 use esker_segment::{TailRead, read_tail};
 use esker_types::{ClusterId, ObjectHeader, ObjectKind, SegmentId, SequencerEpoch};
+use esker_types::{Planted, planted};
 use tracing::Instrument as _;
 
 use crate::settle::{Settled, byte_count, create_settled};
@@ -71,6 +72,9 @@ impl Chain {
         match put.instrument(span).await {
             Ok(Settled::Ours) => Ok(Uploaded::new(segment)),
             Ok(Settled::Other(other)) => Err(match other.kind {
+                ObjectKind::SessionSeal if planted(Planted::SealTakenAsOwn) => {
+                    return Ok(Uploaded::new(segment));
+                }
                 ObjectKind::SessionSeal => UploadError::Sealed { segment },
                 ObjectKind::Segment => stranger(ForeignObject::OtherWrite {
                     write_id: other.write_id,

@@ -6,6 +6,7 @@
 
 use esker_segment::SegmentFooter;
 use esker_types::{ChainIndex, SegmentId, SessionId};
+use esker_types::{Planted, planted};
 use futures::future::join_all;
 
 use crate::limits::SEAL_AHEAD_MAX;
@@ -48,6 +49,11 @@ impl Chain {
         let key = self.key(segment);
         let mut creation = Creation::new(self.bucket.as_ref(), &self.env, &key, object);
         let gave_up = |gave_up| given_up(segment, gave_up);
+        if planted(Planted::SealedWithoutCreate)
+            && matches!(self.look(segment).await, Ok(PlaceHolder::Missing))
+        {
+            return Ok(PlaceHolder::Seal);
+        }
         loop {
             if creation.claim().await.map_err(gave_up)? == Claim::Ours {
                 tracing::info!(%segment, sealer_epoch = ?self.sealer_epoch, "sealed a session");

@@ -13,6 +13,7 @@ use esker_object::{
     Bucket, ObjectKey, ObjectRead, PutOutcome, ReadRange, StoreError, StoreErrorKind,
 };
 use esker_types::{ByteRange, ClusterId, OBJECT_HEADER_BYTES, ObjectHeader};
+use esker_types::{Planted, planted};
 
 use crate::error::{ForeignObject, SettleError};
 use crate::limits::{FOREIGN_READS_MAX, SETTLE_RETRY, SETTLE_WARN_TRIES};
@@ -132,6 +133,9 @@ impl<'a> Creation<'a> {
             let source = match self.bucket.put_if_absent(self.key, body).await {
                 PutOutcome::Created | PutOutcome::AlreadyOurs => return Ok(Claim::Ours),
                 PutOutcome::Exists => return Ok(Claim::Taken),
+                PutOutcome::Unknown(_) if planted(Planted::ConflictTakenAsOwn) => {
+                    return Ok(Claim::Ours);
+                }
                 PutOutcome::Unknown(error) => {
                     self.in_doubt = true;
                     error

@@ -6,6 +6,7 @@
 
 use esker_segment::SegmentFooter;
 use esker_types::{ChainIndex, SegmentId, SessionId};
+use esker_types::{Planted, planted};
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::limits::{SEAL_AHEAD_MAX, WALK_READ_AHEAD_FIRST, WALK_READ_AHEAD_MAX};
@@ -196,6 +197,7 @@ impl Chain {
             match looked.map_err(WalkError::Look)? {
                 PlaceHolder::Segment(footer) => walked.push(footer),
                 PlaceHolder::Missing => return Ok(StoppedAt::Missing),
+                PlaceHolder::Seal if planted(Planted::ReadPastSeal) => {}
                 PlaceHolder::Seal => return Ok(StoppedAt::Seal),
             }
             ahead.widen();

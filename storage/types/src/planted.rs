@@ -43,6 +43,43 @@ bugs! {
     OverlayKept, "CP9", "producer state of a void segment is kept";
     AckOutOfOrder, "CP1", "segment n + 1 is acknowledged before segment n is written";
     ReadPastSeal, "CP4", "recovery reads a chain past its seal";
+    HwPastUndecided, "CP3", "the high watermark passes undecided offsets";
+    RecoveredNotShown, "CP6", "what a take-over finds in chains is not below its watermark";
+    WrittenOneAhead, "CP4", "one segment more than reported is taken as written";
+    MissingIsVoid, "C2", "a place where a look found nobody is called void";
+    ServeBeforeDurable, "CP11", "a take-over serves before its decisions are durable";
+    LatestWithoutWait, "CP12", "LATEST does not wait for what was undecided when it was asked";
+    ReserveTwice, "CP18", "a repeated reservation gets other offsets";
+    BehindVoidPlaced, "CP8", "a batch behind a void one is placed";
+    FirstBehindVoid, "CP8", "a producer without committed batches may begin behind its void one";
+    OldEpochTaken, "CP8", "a batch of a producer epoch that is over is taken";
+    NoDefer, "CP8", "a batch does not wait for its producer's undecided ones elsewhere";
+    DuplicateOfUndecided, "CP9", "a replay is answered from an undecided original";
+    VoidMarksForgotten, "CP8", "nobody remembers whose batches turned void";
+    StateByArrival, "CP8", "producer state depends on the order of replay";
+    DuplicateOfNewest, "CP9", "a replay is answered with the offset of the newest batch";
+    SessionNotWalked, "CP1", "a take-over leaves one session unread";
+    WalkedFromZero, "CP16", "a take-over reads chains from 0 instead of the checkpoint";
+    EndToldEarly, "CP1", "a session's end is told before it is durable";
+    CheckpointDropsBatch, "CP16", "a checkpoint leaves out the last batch of a segment";
+    CheckpointOutOfOrder, "CP16", "segments enter the index out of order";
+    EndForgotten, "CP2", "the durable end of a partition is forgotten";
+    ToldPastHw, "CP7", "readers are told of extents above the high watermark";
+    AckBeforePut, "CP1", "a batch is acknowledged when it is reserved";
+    EndOneTooHigh, "CP1", "the segment at a session's end counts as below it";
+    UnknownToldAsFailed, "I24", "a batch in doubt is told as not written";
+    OfferedAgainOnSeal, "CP8", "the sight of a seal makes all in flight be offered again";
+    LanesNotHeld, "I12", "batches overtake those in doubt in a lost session";
+    OfferedAgainReversed, "I12", "batches are offered again in the wrong order";
+    SealTakenAsOwn, "CP1", "a seal at our place is taken as our own success";
+    ConflictTakenAsOwn, "CP1", "an unknown outcome is taken as our own success";
+    SealedWithoutCreate, "C2", "a place is called sealed because nobody was there";
+    FetchTrustsAnyHw, "CP6", "a fetch pod takes any watermark it is told";
+    FeedGapIgnored, "R3", "a fetch pod takes what it missed for a gap";
+    AnyGeneration, "I17", "a group takes requests of any generation";
+    GenerationGivenTwice, "I17", "a new leader gives the generation out again that was under way";
+    GenerationBeforeDurable, "I17", "members hear of a generation before it is durable";
+    CommitOfAnyone, "I17", "a group takes commits of anyone";
 }
 
 #[cfg(feature = "planted")]

@@ -8,9 +8,10 @@ use esker_types::MonotonicTime;
 use super::Writer;
 use crate::error::AppendError;
 use crate::limits::PATIENCE_LOOK;
+use crate::outgoing::Outgoing;
 use crate::slots::ReplySlot;
 
-impl Writer {
+impl<O: Outgoing> Writer<O> {
     /// A batch with this deadline is here.
     pub(super) fn see_deadline(&mut self, deadline: MonotonicTime) {
         let earliest = self.deadline_min.map_or(deadline, |min| min.min(deadline));

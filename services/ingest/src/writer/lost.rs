@@ -14,10 +14,11 @@ use crate::batcher::Gaps;
 use crate::error::{AppendError, IngestError};
 use crate::limits::CALL_RETRY;
 use crate::metrics::SessionLoss;
+use crate::outgoing::Outgoing;
 use crate::session::Session;
 use crate::slots::ReplySlot;
 
-impl Writer {
+impl<O: Outgoing> Writer<O> {
     /// Gives the open session up. Its segments stay in flight: their uploads may still complete
     /// the chain. The next registration seals it, and its end is asked for.
     pub(super) fn lose_session(&mut self, loss: SessionLoss) {

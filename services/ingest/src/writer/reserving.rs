@@ -11,10 +11,11 @@ use super::{Registering, Writer};
 use crate::error::AppendError;
 use crate::limits::{CALL_RETRY, LOST_SESSIONS_MAX};
 use crate::metrics::{FlushReason, SessionLoss};
+use crate::outgoing::Outgoing;
 use crate::reserver::{ReservedSegment, Verdicts};
 use crate::session::{Attempt, Reserving, Session};
 
-impl Writer {
+impl<O: Outgoing> Writer<O> {
     /// A session is wanted and none is there, nor are too many undecided.
     pub(super) fn may_register(&self) -> bool {
         let is_wanted = !self.batcher.is_empty() || !self.lost.is_empty();

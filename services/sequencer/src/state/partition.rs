@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use esker_metadata_api::IndexExtent;
 use esker_segment::{BatchSummary, Extent, ProducerStamp};
 use esker_types::{Offset, ProducerId, SegmentId};
+use esker_types::{Planted, planted};
 
 use crate::extents::Extents;
 use crate::limits::{KEYS_PER_PARTITION_MAX, PRODUCERS_PER_PARTITION_MAX};
@@ -24,6 +25,9 @@ pub(crate) struct PartitionLog {
 impl PartitionLog {
     /// Next offset and high watermark of a partition of which nothing else is known.
     pub(crate) fn recovered_end(&self) -> Offset {
+        if planted(Planted::EndForgotten) {
+            return self.log_start;
+        }
         self.end.max(self.log_start)
     }
 

@@ -1,0 +1,269 @@
+//! `esker-sim`: the step simulation. Exit code 1 when a rule broke, a fault never struck, a run was
+//! not the same twice, or a planted bug survived.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use esker_env::{Clock as _, SystemClock};
+use esker_sim::report::{Sums, tell, tell_failure};
+use esker_sim::{RunOptions, run};
+
+/// Simulates the product's state machines under faults, from a seed.
+#[derive(Debug, Parser)]
+#[command(name = "esker-sim")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// One seed.
+    Run {
+        #[arg(long)]
+        seed: u64,
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// A bug to plant.
+        #[arg(long)]
+        plant: Option<String>,
+        /// Prints each event.
+        #[arg(long)]
+        trace: bool,
+        /// Writes the history there.
+        #[arg(long)]
+        history: Option<String>,
+    },
+    /// Many seeds.
+    Seeds {
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        #[arg(long, default_value_t = 2)]
+        jobs: u64,
+        /// Writes the figures there.
+        #[arg(long)]
+        json: Option<String>,
+    },
+    /// One seed twice: the hashes over all events must be equal.
+    Twice {
+        #[arg(long)]
+        seed: u64,
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Makes a failing seed smaller.
+    Shrink {
+        #[arg(long)]
+        seed: u64,
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// A bug to plant.
+        #[arg(long)]
+        plant: Option<String>,
+    },
+    /// Every planted bug must be seen.
+    Planted {
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        #[arg(long, default_value_t = 2)]
+        jobs: u64,
+        /// Only bugs whose name has this in it.
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    // Panics of the product are caught and told with their seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let good = match Arguments::parse().action {
+        Action::Run {
+            seed,
+            minutes,
+            plant,
+            trace,
+            history,
+        } => {
+            let mut options = RunOptions::of(seed, minutes);
+            (options.trace, options.history) = (trace, history);
+            one(&options, plant.as_deref())
+        }
+        Action::Seeds {
+            from,
+            count,
+            minutes,
+            jobs,
+            json,
+        } => seeds(from, count, minutes, jobs, json.as_deref()),
+        Action::Twice { seed, minutes } => {
+            let options = RunOptions::of(seed, minutes);
+            let (first, second) = (run(&options), run(&options));
+            tell(&format!("{:016x} {:016x}", first.hash, second.hash));
+            first.hash == second.hash && first.events == second.events
+        }
+        Action::Shrink {
+            seed,
+            minutes,
+            plant,
+        } => shrink(&RunOptions::of(seed, minutes), plant.as_deref()),
+        Action::Planted {
+            seeds,
+            minutes,
+            jobs,
+            only,
+        } => hunt_all(seeds, minutes, jobs, only.as_deref()),
+    };
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn one(options: &RunOptions, bug: Option<&str>) -> bool {
+    let outcome = with_bug(bug, || run(options));
+    tell(&format!(
+        "seed {}: {} events, {} operations, hash {:016x}",
+        outcome.seed, outcome.events, outcome.operations, outcome.hash
+    ));
+    tell_failure(&outcome);
+    outcome.violation.is_none()
+}
+
+fn seeds(from: u64, count: u64, minutes: u64, jobs: u64, json: Option<&str>) -> bool {
+    let clock = SystemClock::new();
+    let outcomes = in_parallel(jobs, count, |number| {
+        let outcome = run(&RunOptions::of(from + number, minutes));
+        tell_failure(&outcome);
+        outcome
+    });
+    let mut sums = Sums::default();
+    for outcome in &outcomes {
+        sums.add(outcome);
+    }
+    let wall = clock.now().since_start();
+    sums.print(wall.as_secs_f64());
+    if let Some(path) = json
+        && let Err(error) = std::fs::write(path, format!("{:#}\n", sums.json(wall.as_secs_f64())))
+    {
+        tell(&format!("figures not written to {path}: {error}"));
+    }
+    let idle = sums.idle_faults();
+    if !idle.is_empty() {
+        tell(&format!("faults that never struck: {idle:?}"));
+    }
+    for failed in &sums.failed {
+        tell_failure(failed);
+    }
+    sums.failed.is_empty() && (idle.is_empty() || count < 20)
+}
+
+/// Runs numbers `0..count` on a few threads; results in order.
+fn in_parallel<T: Send>(jobs: u64, count: u64, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let mut all: Vec<(u64, T)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= count {
+                    return done;
+                }
+                done.push((number, work(number)));
+            }
+        };
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.flatten().flatten().collect()
+    });
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, one)| one).collect()
+}
+
+fn shrink(options: &RunOptions, bug: Option<&str>) -> bool {
+    let shrunk = with_bug(bug, || {
+        esker_sim::shrink::shrink(options, &mut |line| tell(line))
+    });
+    let Some((smallest, outcome)) = shrunk else {
+        tell("the seed breaks nothing");
+        return true;
+    };
+    tell(&format!("{smallest:?}"));
+    tell_failure(&outcome);
+    false
+}
+
+#[cfg(feature = "planted")]
+fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
+    use esker_types::{Planted, plant};
+    let bug = name.map(|name| {
+        let found = Planted::ALL.iter().find(|bug| bug.name() == name);
+        if found.is_none() {
+            tell(&format!("there is no planted bug {name}"));
+        }
+        found.copied()
+    });
+    plant(bug.flatten());
+    let outcome = run();
+    plant(None);
+    outcome
+}
+
+#[cfg(not(feature = "planted"))]
+fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
+    if name.is_some() {
+        tell("built without the feature `planted`: nothing is planted");
+    }
+    run()
+}
+
+#[cfg(not(feature = "planted"))]
+fn hunt_all(_: u64, _: u64, _: u64, _: Option<&str>) -> bool {
+    tell("built without the feature `planted`");
+    false
+}
+
+#[cfg(feature = "planted")]
+fn hunt_all(seeds: u64, minutes: u64, jobs: u64, only: Option<&str>) -> bool {
+    use esker_sim::planted::{BUGS, hunt};
+    let bugs: Vec<_> = BUGS
+        .iter()
+        .copied()
+        .filter(|bug| only.is_none_or(|only| bug.name().contains(only)))
+        .collect();
+    let count = u64::try_from(bugs.len()).unwrap_or(0);
+    let hunts = in_parallel(jobs, count, |number| {
+        let bug = bugs[usize::try_from(number).unwrap_or(0)];
+        hunt(bug, 1, seeds, minutes)
+    });
+    let mut needed = Vec::new();
+    for hunt in &hunts {
+        let broke = hunt.outcome.as_ref().and_then(|one| one.violation.as_ref());
+        let broke = broke.map_or("SURVIVED", |violation| violation.rule.as_str());
+        let seeds = hunt
+            .seeds
+            .map_or(String::from("-"), |seeds| seeds.to_string());
+        tell(&format!(
+            "{:<28} {:>6}  {:<24} {}",
+            hunt.bug.name(),
+            seeds,
+            broke,
+            hunt.bug.says()
+        ));
+        needed.extend(hunt.seeds);
+    }
+    needed.sort_unstable();
+    let median = needed.get(needed.len() / 2).copied().unwrap_or(0);
+    tell(&format!(
+        "{} of {} caught, median {median} seeds",
+        needed.len(),
+        hunts.len()
+    ));
+    needed.len() == hunts.len()
+}

@@ -1,0 +1,131 @@
+//! What a seed draws besides faults: the cluster's shape and settings.
+
+use std::time::Duration;
+
+use esker_env::Rng;
+use esker_ingest::IngestConfig;
+
+use crate::fault::Fault;
+use crate::node::{MILLI, Nanos, SECOND};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Root of all randomness.
+    pub seed: u64,
+    /// Simulated minutes before everything is healed.
+    pub minutes: u64,
+    /// Kinds of faults that are off, whatever the seed draws.
+    pub masked: Vec<Fault>,
+    /// Clients that are left out, by number.
+    pub silent: Vec<usize>,
+    /// Prints each event.
+    pub trace: bool,
+    /// File for the history.
+    pub history: Option<String>,
+}
+
+impl RunOptions {
+    /// The usual run of a seed.
+    #[must_use]
+    pub fn of(seed: u64, minutes: u64) -> Self {
+        Self {
+            seed,
+            minutes,
+            masked: Vec::new(),
+            silent: Vec::new(),
+            trace: false,
+            history: None,
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Idempotent,
+    Plain,
+    Consume,
+    Member,
+    Latest,
+}
+
+/// Shape and settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) partitions: u32,
+    pub(crate) clients: Vec<Work>,
+    pub(crate) ingest: IngestConfig,
+    pub(crate) stall_deadline: Duration,
+    pub(crate) take_over_grace: Duration,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) checkpoint_segments: usize,
+    pub(crate) rebalance_delay: Duration,
+    pub(crate) standby_misses: u32,
+    /// Mean pause of a producer between two batches.
+    pub(crate) think: Nanos,
+    pub(crate) in_flight_max: usize,
+    pub(crate) delivery_timeout: Nanos,
+    pub(crate) store_latency: Nanos,
+    pub(crate) network_latency: Nanos,
+    /// Mean pause between two episodes.
+    pub(crate) calm: Nanos,
+    /// Clocks are off by up to so many 1024ths.
+    pub(crate) skew: u64,
+}
+
+impl Settings {
+    pub(crate) fn draw(root: &Rng) -> Self {
+        let rng = root.stream("settings");
+        let millis = |from: u64, to: u64| Duration::from_millis(from + rng.below(to - from));
+        let count = |from: u64, to: u64| {
+            let drawn = from + rng.below(to - from + 1);
+            usize::try_from(drawn).unwrap_or(1)
+        };
+        let mut clients = vec![
+            Work::Idempotent,
+            Work::Idempotent,
+            Work::Plain,
+            Work::Consume,
+            Work::Latest,
+            Work::Member,
+        ];
+        for _ in 0..rng.below(4) {
+            let more = [
+                Work::Idempotent,
+                Work::Member,
+                Work::Consume,
+                Work::Plain,
+                Work::Member,
+            ];
+            clients.push(more[count(0, 4)]);
+        }
+        Self {
+            partitions: 1 + u32::try_from(rng.below(4)).unwrap_or(0),
+            clients,
+            ingest: IngestConfig {
+                linger: millis(1, 250),
+                uploads_max: count(1, 8),
+                segment_batches_max: u32::try_from(1 << rng.below(7)).unwrap_or(1),
+                stall: millis(2_000, 20_000),
+                patience: millis(2_000, 15_000),
+                reserve_timeout: millis(1_000, 5_000),
+                register_timeout: millis(3_000, 15_000),
+                ..IngestConfig::default()
+            },
+            stall_deadline: millis(300, 5_000),
+            take_over_grace: Duration::from_secs(30),
+            checkpoint_interval: millis(100, 10_000),
+            checkpoint_segments: count(1, 64),
+            rebalance_delay: millis(0, 3_000),
+            standby_misses: 2 + u32::try_from(rng.below(2)).unwrap_or(0),
+            think: (20 + rng.below(400)) * MILLI,
+            in_flight_max: count(1, 5),
+            delivery_timeout: (20 + rng.below(60)) * SECOND,
+            store_latency: (5 + rng.below(60)) * MILLI,
+            network_latency: (200 + rng.below(3_000)) * 1_000,
+            calm: (3 + rng.below(20)) * SECOND,
+            skew: rng.below(128),
+        }
+    }
+}
