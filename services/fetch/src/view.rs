@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esker_metadata_api::limits::PARTITIONS_MAX;
 use esker_metadata_api::{IndexExtent, IndexSlice, PartitionAdvance, TopicTable};
-use esker_types::{Offset, TopicPartition};
+use esker_types::{Offset, Planted, TopicPartition, planted};
 use tokio::sync::Notify;
 
 use crate::coverage::Coverage;
@@ -140,7 +140,10 @@ impl Partition {
     /// True when they rose.
     fn raise(&mut self, marks: Marks) -> bool {
         let before = self.marks;
-        self.marks = before.max(marks);
+        self.marks = match planted(Planted::FetchTrustsAnyHw) {
+            true => marks,
+            false => before.max(marks),
+        };
         self.tail.trim(self.marks.log_start);
         self.marks != before
     }
@@ -353,7 +356,7 @@ impl View {
         let from = advance.previous_high_watermark;
         let new = || Partition::new(Marks::default(), Coverage::at(from));
         let change = |partition: &mut Partition| {
-            if from > partition.tail.to() {
+            if from > partition.tail.to() && !planted(Planted::FeedGapIgnored) {
                 // Something was missed in between: what is older stays readable until replaced.
                 let older = std::mem::replace(&mut partition.tail, Coverage::at(from));
                 partition.cold = partition.cold.take().or(Some(older));

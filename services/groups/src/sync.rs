@@ -1,5 +1,6 @@
 //! SyncGroup, Heartbeat, LeaveGroup, and who may commit.
 
+use esker_types::{Planted, planted};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -168,6 +169,9 @@ impl Group {
     ) -> Result<(), GroupError> {
         let (id, instance) = (&request.member, request.instance.as_deref());
         let from_outside = request.generation < 0 && id.is_empty() && instance.is_none();
+        if planted(Planted::CommitAnyGeneration) {
+            return Ok(());
+        }
         if request.generation < 0 && matches!(self.phase, Phase::Empty) {
             return Ok(());
         }

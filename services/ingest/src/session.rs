@@ -4,12 +4,13 @@
 //! sequencer reports below the session's end (W7). A lost session keeps its segments in flight:
 //! their uploads may still complete the chain, and those acknowledgements are good.
 
+use std::collections::btree_map::{Entry, OccupiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
 use esker_chain::{ChainTail, Uploaded};
 use esker_env::{Backoff, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{Registered, SessionEnd};
-use esker_types::{ChainIndex, MonotonicTime, SegmentId, SessionId};
+use esker_types::{ChainIndex, MonotonicTime, Planted, SegmentId, SessionId, planted};
 
 use crate::batch::{AdmittedBatch, BatchBody, Lane};
 use crate::batcher::{Gaps, SealedSegment};
@@ -204,7 +205,7 @@ impl Session {
         };
         segment.uploaded = Some(uploaded);
         let before = self.tail.next();
-        while let Some(mut head) = self.in_flight.first_entry() {
+        while let Some(mut head) = next_to_acknowledge(&mut self.in_flight) {
             let Some(uploaded) = head.get_mut().uploaded.take() else {
                 break;
             };
@@ -323,6 +324,21 @@ impl Session {
             batch.slot.fail(error.clone());
         }
     }
+}
+
+/// The first segment in flight.
+fn next_to_acknowledge(
+    in_flight: &mut BTreeMap<ChainIndex, InFlight>,
+) -> Option<OccupiedEntry<'_, ChainIndex, InFlight>> {
+    if planted(Planted::AckOutOfOrder) {
+        let landed = in_flight.iter().find(|(_, one)| one.uploaded.is_some());
+        let index = landed.map(|(index, _)| *index)?;
+        return match in_flight.entry(index) {
+            Entry::Occupied(entry) => Some(entry),
+            Entry::Vacant(_) => None,
+        };
+    }
+    in_flight.first_entry()
 }
 
 impl InFlight {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use esker_chain::Committed;
 use esker_metadata_api::SessionEnd;
-use esker_types::{MonotonicTime, Offset, SegmentId, SessionId, Timestamp};
+use esker_types::{MonotonicTime, Offset, Planted, SegmentId, SessionId, Timestamp, planted};
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
@@ -82,15 +82,26 @@ impl ReplySlot {
     pub(crate) fn fail(&mut self, error: AppendError) {
         if let Some(reply) = self.reply.take() {
             self.metrics.refused(&error);
+            let outcome = match error {
+                AppendError::Undecided if planted(Planted::OffsetZeroOnError) => Ok(Appended {
+                    base_offset: Offset::ZERO,
+                    log_start: Offset::ZERO,
+                    log_append_time: None,
+                }),
+                error => Err(error),
+            };
             // The client may be gone; what became of its batch does not change.
-            let _ = reply.send(Err(error));
+            let _ = reply.send(outcome);
         }
     }
 
     /// Answers "unknown" when the time is over. The deadline while there is one.
     pub(crate) fn expire(&mut self, now: MonotonicTime) -> Option<MonotonicTime> {
         if self.times.deadline <= now {
-            self.fail(AppendError::Undecided);
+            self.fail(match planted(Planted::UnknownToldAsFail) {
+                true => AppendError::NotReserved,
+                false => AppendError::Undecided,
+            });
         }
         (!self.is_answered()).then_some(self.times.deadline)
     }
@@ -167,7 +178,8 @@ pub(crate) struct BelowEnd {
 impl BelowEnd {
     /// `None` for a segment at or above the end: it is void.
     pub(crate) fn prove(session: SessionId, end: SessionEnd, segment: SegmentId) -> Option<Self> {
-        let below = segment.session == session && segment.index < end.end;
+        let below = segment.session == session && segment.index < end.end
+            || planted(Planted::EndIncluded) && segment.index == end.end;
         below.then_some(Self { segment })
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use esker_chain::{UploadError, Uploaded};
 use esker_env::{Backoff, Env, Shutdown};
 use esker_metadata_api::{SessionEnd, WrittenReport};
-use esker_types::{MonotonicTime, SegmentId, SessionId};
+use esker_types::{MonotonicTime, Planted, SegmentId, SessionId, planted};
 use tokio::sync::mpsc;
 
 use crate::admit::AdmittedRequest;
@@ -194,7 +194,10 @@ impl Writer {
                 self.notice.tell(WrittenReport {
                     session: registered.session,
                     epoch: registered.epoch,
-                    written: session.written(),
+                    written: match planted(Planted::WrittenTooFar) {
+                        true => session.next().index,
+                        false => session.written(),
+                    },
                 });
             }
         } else if let Some(session) = self.lost.get_mut(&id) {
@@ -208,6 +211,12 @@ impl Writer {
             UploadError::Stranger { .. } => Err(IngestError::Stranger { segment }),
             UploadError::Sealed { .. } => {
                 self.lose_if_open(segment.session, SessionLoss::Sealed);
+                if planted(Planted::OfferedAgainOnSeal)
+                    && let Some(lost) = self.lost.get_mut(&segment.session)
+                {
+                    let void = lost.void_from(lost.written());
+                    self.offer_again(void);
+                }
                 Ok(())
             }
             UploadError::Indeterminate { .. } => {
