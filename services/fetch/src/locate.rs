@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use esker_env::{Env, timeout};
 use esker_metadata_api::{ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery};
-use esker_types::{Offset, TopicPartition};
+use esker_types::{Offset, Planted, TopicPartition, planted};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
 
@@ -104,6 +104,12 @@ impl Locator {
                 };
             }
             match found {
+                Found::AboveEnd(marks) if planted(Planted::StaleOutOfRange) => {
+                    return Located::Failed(ReadError::OutOfRange {
+                        log_start: marks.log_start,
+                        high_watermark: marks.high_watermark,
+                    });
+                }
                 Found::AboveEnd(_) if asked_end => return self.await_push(intent).await,
                 Found::AboveEnd(marks) => {
                     asked_end = true;

@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esker_metadata_api::limits::PARTITIONS_MAX;
 use esker_metadata_api::{IndexExtent, IndexSlice, PartitionAdvance, TopicTable};
-use esker_types::{Offset, TopicPartition};
-use esker_types::{Planted, planted};
+use esker_types::{Offset, Planted, TopicPartition, planted};
 use tokio::sync::Notify;
 
 use crate::coverage::Coverage;

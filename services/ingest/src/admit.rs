@@ -21,7 +21,9 @@ use esker_metadata_api::{
 };
 use esker_record::{Compression, ProduceRules, Recompression, ValidatedBatch, validate_produced};
 use esker_types::limits::RECORD_BATCH_BYTES_MAX;
-use esker_types::{MonotonicTime, Offset, PartitionIndex, Timestamp, TopicPartition};
+use esker_types::{
+    MonotonicTime, Offset, PartitionIndex, Planted, Timestamp, TopicPartition, planted,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -141,6 +143,7 @@ impl Admission {
         };
         let found = match find(&self.admin.topics()) {
             Some(topic) => Ok(topic),
+            None if planted(Planted::UnknownTopicUnconfirmed) => Err(AppendError::UnknownPartition),
             None => match self.current_topics(self.config.append_timeout).await {
                 Ok(topics) => find(&topics).ok_or(AppendError::UnknownPartition),
                 Err(error) => Err(AppendError::Unconfirmed(error)),

@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use esker_chain::{ChainTail, Uploaded};
 use esker_env::{Backoff, Shutdown, ShutdownTrigger};
 use esker_metadata_api::{Registered, SessionEnd};
-use esker_types::{ChainIndex, MonotonicTime, SegmentId, SessionId};
-use esker_types::{Planted, planted};
+use esker_types::{ChainIndex, MonotonicTime, Planted, SegmentId, SessionId, planted};
 
 use crate::batch::{AdmittedBatch, BatchBody, Lane};
 use crate::batcher::{Gaps, SealedSegment};

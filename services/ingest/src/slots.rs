@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use esker_chain::Committed;
 use esker_metadata_api::SessionEnd;
-use esker_types::{MonotonicTime, Offset, SegmentId, SessionId, Timestamp};
-use esker_types::{Planted, planted};
+use esker_types::{MonotonicTime, Offset, Planted, SegmentId, SessionId, Timestamp, planted};
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
@@ -83,15 +82,25 @@ impl ReplySlot {
     pub(crate) fn fail(&mut self, error: AppendError) {
         if let Some(reply) = self.reply.take() {
             self.metrics.refused(&error);
+            let outcome = match error {
+                AppendError::Undecided if planted(Planted::OffsetZeroOnError) => Ok(Appended {
+                    base_offset: Offset::ZERO,
+                    log_start: Offset::ZERO,
+                    log_append_time: None,
+                }),
+                error => Err(error),
+            };
             // The client may be gone; what became of its batch does not change.
-            let _ = reply.send(Err(error));
+            let _ = reply.send(outcome);
         }
     }
 
     /// Answers "unknown" when the time is over. The deadline while there is one.
     pub(crate) fn expire(&mut self, now: MonotonicTime) -> Option<MonotonicTime> {
         if self.times.deadline <= now {
-            self.fail(match planted(Planted::UnknownToldAsFailed) {
+            let told_failed =
+                planted(Planted::UnknownToldAsFailed) || planted(Planted::UnknownToldAsFail);
+            self.fail(match told_failed {
                 true => AppendError::NotReserved,
                 false => AppendError::Undecided,
             });
@@ -171,7 +180,7 @@ pub(crate) struct BelowEnd {
 impl BelowEnd {
     /// `None` for a segment at or above the end: it is void.
     pub(crate) fn prove(session: SessionId, end: SessionEnd, segment: SegmentId) -> Option<Self> {
-        let end = match planted(Planted::EndOneTooHigh) {
+        let end = match planted(Planted::EndOneTooHigh) || planted(Planted::EndIncluded) {
             true => end.end.after(),
             false => end.end,
         };

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use esker_chain::{UploadError, Uploaded};
 use esker_env::{Backoff, Env, Shutdown};
 use esker_metadata_api::{SessionEnd, WrittenReport};
-use esker_types::{MonotonicTime, SegmentId, SessionId};
-use esker_types::{Planted, planted};
+use esker_types::{MonotonicTime, Planted, SegmentId, SessionId, planted};
 use tokio::sync::mpsc;
 
 use crate::admit::AdmittedRequest;
@@ -140,7 +139,10 @@ impl<O: Outgoing> Writer<O> {
                 self.calls.written(WrittenReport {
                     session: registered.session,
                     epoch: registered.epoch,
-                    written: session.written(),
+                    written: match planted(Planted::WrittenTooFar) {
+                        true => session.next().index,
+                        false => session.written(),
+                    },
                 });
             }
         } else if let Some(session) = self.lost.get_mut(&id) {
@@ -155,9 +157,9 @@ impl<O: Outgoing> Writer<O> {
             UploadError::Sealed { .. } => {
                 self.lose_if_open(segment.session, SessionLoss::Sealed);
                 if planted(Planted::OfferedAgainOnSeal)
-                    && let Some(session) = self.lost.get_mut(&segment.session)
+                    && let Some(lost) = self.lost.get_mut(&segment.session)
                 {
-                    let void = session.void_from(session.written());
+                    let void = lost.void_from(lost.written());
                     self.offer_again(void);
                 }
                 Ok(())

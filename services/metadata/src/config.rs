@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use esker_journal::JournalConfig;
+
 use crate::limits::UNDECIDED_WAIT_MAX;
 
 /// How the leader paces its own work. None of it is about safety.
@@ -27,6 +29,8 @@ pub struct MetadataConfig {
     pub node_id: i32,
     /// How long an empty group waits for more members before its first generation.
     pub group_initial_rebalance_delay: Duration,
+    /// Batches, rolls and snapshots of the journal.
+    pub journal: JournalConfig,
 }
 
 impl Default for MetadataConfig {
@@ -41,6 +45,7 @@ impl Default for MetadataConfig {
             standby_catch_up_interval: Duration::from_secs(30),
             node_id: 1,
             group_initial_rebalance_delay: Duration::from_secs(3),
+            journal: JournalConfig::default(),
         }
     }
 }

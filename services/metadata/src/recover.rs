@@ -9,7 +9,7 @@ use esker_chain::{Chain, WalkEnd, WalkError};
 use esker_env::RetryPolicy;
 use esker_journal::{JournalEvents, JournalTask, JournalWriter, Leadership, OwnerId};
 use esker_sequencer::{RecoverError, Sequencer, SequencerConfig, SessionToWalk, WalkedSession};
-use esker_types::SequencerEpoch;
+use esker_types::{ChainIndex, Planted, SequencerEpoch, planted};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::leader::{Leader, LeaderEnd, LeaderParts};
@@ -75,9 +75,13 @@ async fn walk(
     to_walk: SessionToWalk,
 ) -> Result<WalkedSession, RecoveryError> {
     let until = to_walk.end.map_or(WalkEnd::Open, WalkEnd::At);
+    let from = match planted(Planted::RecoveryFromZero) {
+        true => ChainIndex::ZERO,
+        false => to_walk.from,
+    };
     let mut backoff = RETRY.begin();
     loop {
-        let error = match chain.walk(to_walk.session, to_walk.from, until).await {
+        let error = match chain.walk(to_walk.session, from, until).await {
             Ok(walked) => {
                 return Ok(WalkedSession {
                     session: to_walk.session,
@@ -113,9 +117,20 @@ pub(crate) async fn recover(
     let chain = parts.chain.clone().sealing_as(epoch);
     let to_walk = state.log.sessions_to_walk();
     let sessions = to_walk.len();
+    let mut to_walk = to_walk;
+    let skipped = match planted(Planted::SessionSkipped) {
+        true => to_walk.pop(),
+        false => None,
+    };
     let walks = futures::stream::iter(to_walk);
     let walks = walks.map(|session| walk(&parts, &chain, session));
-    let walked: Vec<WalkedSession> = walks.buffer_unordered(CHAIN_WORK_MAX).try_collect().await?;
+    let mut walked: Vec<WalkedSession> =
+        walks.buffer_unordered(CHAIN_WORK_MAX).try_collect().await?;
+    walked.extend(skipped.map(|skipped| WalkedSession {
+        session: skipped.session,
+        segments: Vec::new(),
+        end: skipped.end.unwrap_or(skipped.from),
+    }));
     let segments: usize = walked.iter().map(|session| session.segments.len()).sum();
     let catalogue = &state.catalogue;
     let exists = |topic_partition| catalogue.has(topic_partition);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use esker_chain::Chain;
 use esker_env::{Backoff, Env, RetryPolicy, Shutdown, TaskGroup};
 use esker_journal::{
-    Follower, Journal, JournalConfig, JournalFailure, JournalIdentity, JournalParts, LeaderInfo,
-    Leadership, OwnerId, ReplayError, TakeOver, TakeOverError,
+    Follower, Journal, JournalFailure, JournalIdentity, JournalParts, LeaderInfo, Leadership,
+    OwnerId, ReplayError, TakeOver, TakeOverError,
 };
 use esker_metadata_api::TopicTable;
 use esker_metadata_api::limits::FEED_UPDATES_MAX;
@@ -222,7 +222,7 @@ impl MetadataTask {
                 owner,
                 address: self.parts.address.clone(),
             };
-            let error = match Journal::open(parts, identity, JournalConfig::default()).await {
+            let error = match Journal::open(parts, identity, self.config.journal).await {
                 Ok(follower) => return Ok(follower),
                 Err(error) => error,
             };

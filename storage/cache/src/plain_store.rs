@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use esker_types::{Planted, SessionId, planted};
 
 use crate::Heat;
 use crate::key::EntryKey;
@@ -43,6 +44,14 @@ fn weight(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
+/// The key itself, but for a planted bug.
+fn kept_under(mut key: EntryKey) -> EntryKey {
+    if planted(Planted::CacheKeyWithoutSession) {
+        key.segment.session = SessionId::from_bytes([1; 16]);
+    }
+    key
+}
+
 impl PlainStore {
     pub(crate) fn new(capacity_bytes: u64) -> Self {
         Self {
@@ -58,6 +67,7 @@ impl PlainStore {
 
 impl Store for PlainStore {
     fn get(&self, key: &EntryKey) -> Option<Bytes> {
+        let key = &kept_under(*key);
         let mut entries = self.lock();
         let bytes = entries.take(key)?;
         entries.put(*key, bytes.clone());
@@ -65,6 +75,7 @@ impl Store for PlainStore {
     }
 
     fn put(&self, key: EntryKey, bytes: Bytes, _heat: Heat) {
+        let key = kept_under(key);
         assert!(weight(&bytes) <= self.capacity_bytes, "one entry fits");
         let mut entries = self.lock();
         let mut evicted = Vec::from_iter(entries.take(&key));

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use esker_env::Env;
 use esker_object::{Bucket, ObjectKey};
 use esker_segment::{TailRead, read_tail};
-use esker_types::{ClusterId, ObjectHeader, ObjectKind, SegmentId, SequencerEpoch};
-use esker_types::{Planted, planted};
+use esker_types::{
+    ClusterId, ObjectHeader, ObjectKind, Planted, SegmentId, SequencerEpoch, planted,
+};
+use futures::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::settle::{Settled, byte_count, create_settled};
@@ -69,10 +71,16 @@ impl Chain {
         let key = self.key(segment);
         let put = create_settled(self.bucket.as_ref(), &self.env, &key, object);
         let stranger = |source| UploadError::Stranger { segment, source };
+        if planted(Planted::AckBeforePut) {
+            let _sent = put.now_or_never();
+            return Ok(Uploaded::new(segment));
+        }
         match put.instrument(span).await {
             Ok(Settled::Ours) => Ok(Uploaded::new(segment)),
             Ok(Settled::Other(other)) => Err(match other.kind {
-                ObjectKind::SessionSeal if planted(Planted::SealTakenAsOwn) => {
+                ObjectKind::SessionSeal
+                    if planted(Planted::SealTakenAsOwn) || planted(Planted::SealIsSuccess) =>
+                {
                     return Ok(Uploaded::new(segment));
                 }
                 ObjectKind::SessionSeal => UploadError::Sealed { segment },

@@ -5,8 +5,7 @@
 //! a chain is its lowest place that is no segment.
 
 use esker_segment::SegmentFooter;
-use esker_types::{ChainIndex, SegmentId, SessionId};
-use esker_types::{Planted, planted};
+use esker_types::{ChainIndex, Planted, SegmentId, SessionId, planted};
 use futures::future::join_all;
 
 use crate::limits::SEAL_AHEAD_MAX;
@@ -57,6 +56,9 @@ impl Chain {
         loop {
             if creation.claim().await.map_err(gave_up)? == Claim::Ours {
                 tracing::info!(%segment, sealer_epoch = ?self.sealer_epoch, "sealed a session");
+                if planted(Planted::SealDeleted) {
+                    let _deleted = self.bucket.delete(&key).await;
+                }
                 return Ok(PlaceHolder::Seal);
             }
             match self.look(segment).await {

@@ -12,8 +12,7 @@ use esker_env::{Backoff, Env};
 use esker_object::{
     Bucket, ObjectKey, ObjectRead, PutOutcome, ReadRange, StoreError, StoreErrorKind,
 };
-use esker_types::{ByteRange, ClusterId, OBJECT_HEADER_BYTES, ObjectHeader};
-use esker_types::{Planted, planted};
+use esker_types::{ByteRange, ClusterId, OBJECT_HEADER_BYTES, ObjectHeader, Planted, planted};
 
 use crate::error::{ForeignObject, SettleError};
 use crate::limits::{FOREIGN_READS_MAX, SETTLE_RETRY, SETTLE_WARN_TRIES};
@@ -132,6 +131,12 @@ impl<'a> Creation<'a> {
             let body = self.body.clone();
             let source = match self.bucket.put_if_absent(self.key, body).await {
                 PutOutcome::Created | PutOutcome::AlreadyOurs => return Ok(Claim::Ours),
+                PutOutcome::Exists if planted(Planted::ExistsIsSuccess) => {
+                    return Ok(Claim::Ours);
+                }
+                PutOutcome::Unknown(_) if planted(Planted::UnknownIsSuccess) => {
+                    return Ok(Claim::Ours);
+                }
                 PutOutcome::Exists => return Ok(Claim::Taken),
                 PutOutcome::Unknown(_) if planted(Planted::ConflictTakenAsOwn) => {
                     return Ok(Claim::Ours);

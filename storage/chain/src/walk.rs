@@ -5,8 +5,7 @@
 //! chain (Q2).
 
 use esker_segment::SegmentFooter;
-use esker_types::{ChainIndex, SegmentId, SessionId};
-use esker_types::{Planted, planted};
+use esker_types::{ChainIndex, Planted, SegmentId, SessionId, planted};
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::limits::{SEAL_AHEAD_MAX, WALK_READ_AHEAD_FIRST, WALK_READ_AHEAD_MAX};
@@ -159,6 +158,13 @@ impl Chain {
                 return Ok(walked);
             }
             assert_eq!(stopped, StoppedAt::Missing, "an open walk has no limit");
+            if planted(Planted::RecoveryWithoutSeal) {
+                return Ok(walked);
+            }
+            if planted(Planted::SealTooHigh) {
+                let above = self.seal_ahead(walked.session, walked.end.after(), 1);
+                return above.await.map(|_| walked).map_err(WalkError::Seal);
+            }
             let sealed = self
                 .seal_ahead(walked.session, walked.end, seals_wanted)
                 .await;
@@ -197,7 +203,9 @@ impl Chain {
             match looked.map_err(WalkError::Look)? {
                 PlaceHolder::Segment(footer) => walked.push(footer),
                 PlaceHolder::Missing => return Ok(StoppedAt::Missing),
-                PlaceHolder::Seal if planted(Planted::ReadPastSeal) => {}
+                PlaceHolder::Seal if planted(Planted::ReadPastSeal) => {
+                    walked.end = walked.end.after();
+                }
                 PlaceHolder::Seal => return Ok(StoppedAt::Seal),
             }
             ahead.widen();

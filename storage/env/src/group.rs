@@ -33,6 +33,12 @@ impl TaskGroup {
 
     /// Starts a task. The caller bounds how many.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        // What a simulated process starts stops with it.
+        #[cfg(feature = "simulation")]
+        if let Some(suspension) = crate::Suspension::current() {
+            self.tasks.spawn(suspension.run(task));
+            return;
+        }
         self.tasks.spawn(task);
     }
 

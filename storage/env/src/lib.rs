@@ -9,12 +9,16 @@ mod group;
 mod retry;
 mod rng;
 mod shutdown;
+#[cfg(feature = "simulation")]
+mod suspension;
 
 pub use clock::{Clock, Elapsed, SystemClock, timeout};
 pub use group::{TaskFailure, TaskGroup};
 pub use retry::{Backoff, RetryPolicy};
 pub use rng::Rng;
 pub use shutdown::{Shutdown, ShutdownTrigger};
+#[cfg(feature = "simulation")]
+pub use suspension::Suspension;
 
 use std::sync::Arc;
 

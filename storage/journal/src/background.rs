@@ -2,6 +2,7 @@
 //!
 //! Called by `task.rs`. Neither is waited for by an append, and losing either loses nothing.
 
+use esker_types::{Planted, planted};
 use std::time::Duration;
 
 use esker_env::{Env, TaskFailure, TaskGroup};
@@ -65,6 +66,9 @@ impl Background {
         let outbox = self.outbox.clone();
         self.tasks.spawn(async move {
             let roll = snapshot.roll;
+            if planted(Planted::JournalCollectedEarly) {
+                let _collected = collect(&reader, roll, RollNumber::FIRST).await;
+            }
             let result = write_snapshot(&reader, &env, snapshot).await;
             // Nobody listens when the leadership is over.
             let _ = outbox.send(Finished::Snapshot { roll, result }).await;

@@ -3,6 +3,8 @@
 //! Questions are numbered in the order in which they come; answering one answers all before it.
 //! Invariant: what answers a question was first sent after the question came.
 
+use esker_types::{Planted, planted};
+
 /// Questions and what is under way to answer them.
 #[derive(Debug, Default)]
 pub(crate) struct EpochChecks {
@@ -50,7 +52,8 @@ impl EpochChecks {
             serves <= self.asked,
             "J8: an entry serves questions that had come"
         );
-        self.answer(serves)
+        let all = planted(Planted::JournalCheckServesLater);
+        self.answer(if all { self.asked } else { serves })
     }
 
     /// Whether a question waits that nothing under way will answer.
@@ -70,6 +73,9 @@ impl EpochChecks {
     /// The look found nobody: how many questions are answered now, if more.
     pub(crate) fn looked_missing(&mut self) -> Option<u64> {
         match self.look.take() {
+            Some(Look { serves, .. }) if planted(Planted::JournalCheckedInFlight) => {
+                self.answer(serves)
+            }
             Some(Look {
                 serves,
                 overtaken: false,

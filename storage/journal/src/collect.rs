@@ -10,7 +10,7 @@
 mod tests;
 
 use esker_object::{ListedObject, ObjectKey, StoreError};
-use esker_types::ClusterId;
+use esker_types::{ClusterId, Planted, planted};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::limits::{DELETIONS_MAX, IN_FLIGHT_MAX, LIST_PAGES_MAX};
@@ -100,6 +100,9 @@ async fn collect_roll(reader: &JournalReader, roll: RollNumber) -> Result<(), Co
         return Ok(());
     }
     let opening = reader.opening(roll).await?;
+    if planted(Planted::JournalOpeningDeleted) {
+        delete_all(reader, [roll.opening().key(reader.cluster)]).await?;
+    }
     if !is_rolled_by_owner(opening.as_ref(), &verdict) {
         delete_void_entries(reader, PlaceId { roll, place: end }).await?;
     }
@@ -161,7 +164,11 @@ async fn collect_snapshots(reader: &JournalReader, done: RollNumber) -> Result<(
     let rows = list_snapshots(reader).await.map_err(CollectError::Store)?;
     for row in rows {
         match parse(reader.cluster, &row.key) {
-            Some((roll, SnapshotKey::Done)) if roll < done => lists.push(row.key),
+            Some((roll, SnapshotKey::Done))
+                if roll < done || planted(Planted::JournalNewestDoneDeleted) =>
+            {
+                lists.push(row.key);
+            }
             Some((roll, SnapshotKey::Part)) if roll < done => parts.push(row.key),
             Some((roll, SnapshotKey::Part)) if roll == done => {
                 let folder = row.key.as_str().rsplit_once('/');

@@ -11,7 +11,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use esker_env::Rng;
-use esker_types::{ClusterId, MonotonicTime, ObjectKind, SequencerEpoch, WriteId};
+use esker_types::{
+    ClusterId, MonotonicTime, ObjectKind, Planted, SequencerEpoch, WriteId, planted,
+};
 
 use crate::checks::EpochChecks;
 use crate::config::JournalConfig;
@@ -231,7 +233,8 @@ impl Pipeline {
 
     /// J8: only with nothing unconfirmed, and not when an entry is about to answer anyway.
     fn look(&mut self) -> Option<Step> {
-        let quiet = self.in_flight.is_empty() && self.queue.is_empty();
+        let quiet = self.in_flight.is_empty() && self.queue.is_empty()
+            || planted(Planted::JournalCheckedInFlight);
         if !quiet || !self.checks.wants_look() {
             return None;
         }
@@ -326,6 +329,14 @@ impl Pipeline {
         let sent = sent.expect("J1: an answer belongs to a place in flight");
         assert!(!sent.is_ours, "J1: it is found out once who holds a place");
         sent.is_ours = true;
+        if planted(Planted::JournalAnswersOutOfOrder)
+            && let Payload::Entry { commands, .. } = &mut sent.payload
+        {
+            let early = std::mem::take(commands).into_iter().map(Effect::Durable);
+            let mut effects: Vec<Effect> = early.collect();
+            effects.extend(self.advance());
+            return effects;
+        }
         self.advance()
     }
 

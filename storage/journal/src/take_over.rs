@@ -10,7 +10,8 @@ mod tests;
 use bytes::Bytes;
 use esker_chain::{Settled, create_settled};
 use esker_env::Env;
-use esker_types::SequencerEpoch;
+use esker_types::{Planted, SequencerEpoch, planted};
+use futures::FutureExt as _;
 
 use crate::error::TakeOverError;
 use crate::events::JournalEvents;
@@ -121,6 +122,13 @@ impl<S: JournalState> Follower<S> {
             Position::Ended { roll, end } => (roll.after().opening(), Some(end.seal)),
             Position::Unread | Position::Climbing { .. } | Position::NotBegun => return Ok(None),
         };
+        let first = match prev.is_none() && planted(Planted::JournalSealNotLowest) {
+            true => PlaceId {
+                place: first.place.after(),
+                ..first
+            },
+            false => first,
+        };
         // Behind place 0 nothing can stand before the head does.
         let ahead = if prev.is_some() { 0 } else { ahead };
         let author = self.author(epoch);
@@ -175,7 +183,15 @@ impl<S: JournalState> Follower<S> {
             prev: Some(end.seal),
         };
         let object = head.encode(author.cluster, self.env.rng.write_id());
+        if planted(Planted::JournalLeadsBeforeHead) {
+            let put = create(&self.reader, &self.env, roll.after().opening(), object);
+            let _sent = put.now_or_never();
+            return Ok(TakeOver::Won(self.lead(author, roll.after())));
+        }
         match create(&self.reader, &self.env, roll.after().opening(), object).await? {
+            Settled::Other(_) if planted(Planted::JournalStrangersHead) => {
+                Ok(TakeOver::Won(self.lead(author, roll.after())))
+            }
             Settled::Ours => Ok(TakeOver::Won(self.lead(author, roll.after()))),
             // Either we are deposed already, or our seal stands on a collected place and the state
             // lacks commands: the verdict says which, and replay acts on it.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use esker_types::{Planted, planted};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -227,6 +228,9 @@ impl JournalWriter {
     /// # Errors
     /// [`EpochCheckError`]: answer nothing that must be current.
     pub fn epoch_check(&self) -> BoxFuture<'static, Result<(), EpochCheckError>> {
+        if planted(Planted::EpochCheckLeftOut) {
+            return std::future::ready(Ok(())).boxed();
+        }
         let question = self.shared.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.shared.woken.notify_one();
         let mut answered = self.answered.clone();

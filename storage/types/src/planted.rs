@@ -80,6 +80,41 @@ bugs! {
     GenerationGivenTwice, "I17", "a new leader gives the generation out again that was under way";
     GenerationBeforeDurable, "I17", "members hear of a generation before it is durable";
     CommitOfAnyone, "I17", "a group takes commits of anyone";
+    UnknownIsSuccess, "CP1", "a put of unknown outcome is taken as own success";
+    ExistsIsSuccess, "CP1", "a key that exists is taken as own without looking who is there";
+    AnotherIsOurs, "CP1", "another's object met by a put in doubt is taken as own";
+    SealIsSuccess, "CP1", "a seal in reply to a segment's put is taken as own success";
+    SealDeleted, "CP1", "a session's seal is deleted";
+    SealTooHigh, "CP1", "the seal stands above the place that is taken as the end";
+    RecoveryWithoutSeal, "CP11", "a take-over serves without having sealed open sessions";
+    RecoveryFromZero, "CP16", "a take-over reads chains from 0 instead of what is decided";
+    SessionSkipped, "CP1", "a take-over skips one registered session";
+    EpochCheckLeftOut, "CP12", "current answers are given without an epoch check";
+    FenceSwallowed, "CP12", "an epoch check that failed counts as passed";
+    LatestIgnoresUndecided, "CP12", "LATEST does not wait for what is undecided";
+    GroupAnswerUnchecked, "CP12", "group answers are given without an epoch check";
+    WrittenTooFar, "CP1", "the sequencer is told of segments that are not written";
+    OffsetZeroOnError, "CP1", "a batch of unknown outcome is answered with offset 0";
+    UnknownToldAsFail, "I24", "unknown outcomes are told as failures";
+    EndIncluded, "CP1", "the segment at a session's end counts as committed";
+    UnknownTopicUnconfirmed, "CP12", "unknown topic is told without a current answer";
+    CacheKeyWithoutSession, "I22", "the cache tells segments apart by their place only";
+    CrcUnchecked, "I22", "batches from the cache are not compared with their checksums";
+    StaleOutOfRange, "CP12", "out of range is told from what a fetch pod happens to know";
+    CommitAnyGeneration, "I17", "commits are taken whatever their generation";
+    JournalAnswersOutOfOrder, "J2", "journal commands are answered out of append order";
+    JournalSealIsSuccess, "J2", "a seal at a place of ours is taken as own success";
+    JournalOpeningDeleted, "J4", "the heads of collected rolls are deleted too";
+    JournalCollectedEarly, "J5", "entries are collected before the snapshot is written";
+    JournalStrangersHead, "J3", "a stranger's head is taken as own";
+    JournalSealBelieved, "J3", "a stray seal is believed without its verdict";
+    JournalEntrySkipped, "J3", "a missing entry is skipped";
+    JournalSealNotLowest, "J3", "a challenger's seal does not stand at the first missing place";
+    JournalLeadsBeforeHead, "J2", "a challenger leads before its head is known";
+    JournalDoneFirst, "J5", "a snapshot's list is written before its parts";
+    JournalNewestDoneDeleted, "J5", "the newest snapshot's list is deleted";
+    JournalCheckedInFlight, "J8", "an epoch check by a look that appends have overtaken";
+    JournalCheckServesLater, "J8", "an entry answers questions that came after it was sent";
 }
 
 #[cfg(feature = "planted")]

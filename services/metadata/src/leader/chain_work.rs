@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use esker_chain::{Chain, LookError, PlaceHolder, SealError};
 use esker_sequencer::Probe;
-use esker_types::{ChainIndex, SegmentId, SessionId};
+use esker_types::{ChainIndex, Planted, SegmentId, SessionId, planted};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -94,6 +94,11 @@ async fn probe(chain: &Chain, segment: SegmentId) -> ChainDone {
 }
 
 async fn seal(chain: &Chain, segment: SegmentId) -> ChainDone {
+    if planted(Planted::MissingIsVoid)
+        && matches!(chain.look(segment).await, Ok(PlaceHolder::Missing))
+    {
+        return ChainDone::Sealed(segment.session, segment.index);
+    }
     match chain.seal(segment).await {
         Ok(PlaceHolder::Seal) => ChainDone::Sealed(segment.session, segment.index),
         Ok(PlaceHolder::Segment(_)) => ChainDone::Probed(segment, Probe::Segment),

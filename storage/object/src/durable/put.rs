@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use esker_env::timeout;
-use esker_types::ByteRange;
+use esker_types::{ByteRange, Planted, planted};
 use futures::future::{BoxFuture, Either, FutureExt as _, select};
 
 use crate::{
@@ -100,6 +100,9 @@ impl DurableBucket {
             // The one who is there may be our own earlier attempt, or our hedge.
             PutOutcome::Exists => match self.who(key, body).await {
                 Ok(Holder::Us) => Ok(PutOutcome::AlreadyOurs),
+                Ok(Holder::Another) if planted(Planted::AnotherIsOurs) => {
+                    Ok(PutOutcome::AlreadyOurs)
+                }
                 Ok(Holder::Another) => Ok(PutOutcome::Exists),
                 Ok(Holder::Nobody) => {
                     let error = StoreError::new("put", key, StoreErrorKind::Retry);
