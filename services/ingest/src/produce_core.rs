@@ -223,3 +223,80 @@ impl ProduceCore {
         self.writer.next_step()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use esker_record::{BatchBuilder, Compression, NewRecord, ProduceRules, validate_produced};
+    use esker_types::{ChainIndex, ClusterId, PartitionIndex, SequencerEpoch, TopicId};
+
+    use super::*;
+
+    fn batch() -> ValidatedBatch {
+        let rules = ProduceRules {
+            batch_bytes_max: 1000,
+            zstd_allowed: true,
+            timestamp_max: None,
+            walk_records: false,
+            keys_required: false,
+        };
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(&NewRecord::default()).unwrap();
+        validate_produced(builder.build().unwrap(), &rules).unwrap()
+    }
+
+    #[test]
+    fn a_batch_leads_to_a_session_and_a_reservation_and_waits() {
+        let env = Env::system();
+        let now = env.clock.now();
+        let mut core = ProduceCore::new(IngestConfig::default(), env);
+        let at = TopicPartition {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionIndex::default(),
+        };
+        let registered = Registered {
+            session: SessionId::from_bytes([2; 16]),
+            epoch: SequencerEpoch::FIRST,
+            cluster: ClusterId::from_bytes([3; 16]),
+        };
+
+        let deadline = now.after(std::time::Duration::from_secs(30));
+        let mut waiting = core.append(at, &batch(), now, deadline).unwrap();
+        let first = core.step();
+        core.hear(ProduceAnswer::Registered(Ok(registered)))
+            .unwrap();
+        let second = core.step();
+
+        assert!(matches!(
+            first[..],
+            [ProduceCall::Register { replaces: None }]
+        ));
+        let [ProduceCall::Reserve { request, .. }] = &second[..] else {
+            panic!("{second:?}");
+        };
+        assert_eq!(
+            (request.index, request.batches.len()),
+            (ChainIndex::ZERO, 1)
+        );
+        assert!(waiting.outcome().is_none() && core.next_step().is_some());
+    }
+
+    #[test]
+    fn one_batch_past_the_pool_is_not_taken() {
+        let env = Env::system();
+        let now = env.clock.now();
+        let config = IngestConfig {
+            produce_bytes_max: 1000,
+            ..IngestConfig::default()
+        };
+        let mut core = ProduceCore::new(config, env);
+        let at = TopicPartition {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionIndex::default(),
+        };
+
+        let first = core.append(at, &batch(), now, now);
+        let second = core.append(at, &batch(), now, now);
+
+        assert!(first.is_some() && second.is_none());
+    }
+}

@@ -47,14 +47,6 @@ impl Journal {
         self.epoch == epoch
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(crate) fn log(&self) -> &LogState {
-        &self.log
-    }
-
     /// Appends what is new of these commands; the number of the next one, or `None` when fenced.
     pub(crate) fn append(
         &mut self,

@@ -110,11 +110,6 @@ impl Meta {
         }
     }
 
-    /// Leads and may answer.
-    pub(crate) fn is_serving(&self) -> bool {
-        matches!(&self.stage, Stage::Leading(leader) if leader.sequencer.is_serving())
-    }
-
     pub(crate) fn is_leading(&self) -> bool {
         matches!(&self.stage, Stage::Leading(_))
     }

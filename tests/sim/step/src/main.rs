@@ -133,7 +133,19 @@ fn one(options: &RunOptions, bug: Option<&str>) -> bool {
         outcome.seed, outcome.events, outcome.operations, outcome.hash
     ));
     tell_failure(&outcome);
+    if outcome.violation.is_some() {
+        tell(&format!("commit {}", commit()));
+    }
     outcome.violation.is_none()
+}
+
+/// Of the tree that was built, as far as git can tell.
+fn commit() -> String {
+    let asked = std::process::Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .output();
+    let told = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    told.unwrap_or_else(|_| "unknown".to_owned())
 }
 
 fn seeds(from: u64, count: u64, minutes: u64, jobs: u64, json: Option<&str>) -> bool {
@@ -160,6 +172,9 @@ fn seeds(from: u64, count: u64, minutes: u64, jobs: u64, json: Option<&str>) -> 
     }
     for failed in &sums.failed {
         tell_failure(failed);
+    }
+    if !sums.failed.is_empty() {
+        tell(&format!("commit {}", commit()));
     }
     sums.failed.is_empty() && (idle.is_empty() || count < 20)
 }

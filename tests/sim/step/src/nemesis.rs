@@ -7,7 +7,6 @@ use crate::client::{Client, Identity};
 use crate::fault::Fault;
 use crate::final_reader::{FinalReader, note_whole};
 use crate::node::{CLIENTS_MAX, FETCHERS, METAS, MILLI, Nanos, Node, PODS, SECOND};
-use crate::options::Work;
 use crate::queue::{Event, Timer};
 use crate::recorder::key;
 use crate::world::World;
@@ -266,10 +265,5 @@ impl World {
             note_whole(self, partition);
         }
         self.is_over = true;
-    }
-
-    /// Clients of a kind that a seed has.
-    pub(crate) fn has_work(&self, work: Work) -> bool {
-        self.settings.clients.contains(&work)
     }
 }

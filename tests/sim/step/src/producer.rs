@@ -20,6 +20,8 @@ const REQUEST_TIMEOUT: Nanos = 8 * SECOND;
 
 struct Batch {
     op: u64,
+    /// Of its lane's batches, counted from 0.
+    number: usize,
     sequence: i32,
     records: u32,
     bytes: Bytes,
@@ -29,7 +31,17 @@ struct Batch {
 #[derive(Default)]
 struct Lane {
     next_sequence: i32,
+    created: usize,
     unacked: VecDeque<Batch>,
+}
+
+impl Lane {
+    /// Batches from the oldest unacknowledged one on: at most five, as Kafka's clients keep it, so
+    /// that a server that remembers five knows each of them.
+    fn window(&self) -> usize {
+        let front = self.unacked.front();
+        front.map_or(0, |front| self.created - front.number)
+    }
 }
 
 /// One producer.
@@ -97,7 +109,7 @@ impl Producer {
             self.last_probe = is_ending;
             let count = u64::try_from(self.lanes.len()).unwrap_or(1);
             let lane = usize::try_from(world.faults.below(count)).unwrap_or(0);
-            if self.lanes[lane].unacked.len() < world.settings.in_flight_max {
+            if self.lanes[lane].window() < world.settings.in_flight_max {
                 self.create(world, lane);
             }
         }
@@ -127,12 +139,14 @@ impl Producer {
         let op = world.history.invoke(now, p, None, Operation::Send(send));
         let batch = Batch {
             op,
+            number: self.lanes[lane].created,
             sequence,
             records,
             bytes,
             since: now,
         };
         let state = &mut self.lanes[lane];
+        state.created += 1;
         state.next_sequence = sequence + i32::try_from(records).unwrap_or(1);
         state.unacked.push_back(batch);
         if !self.retry_due {
@@ -266,7 +280,8 @@ impl Producer {
         let fatal = match failure {
             ProduceFailure::OutOfOrder => is_next,
             ProduceFailure::Kind(AppendErrorKind::Fenced) => true,
-            ProduceFailure::DuplicateForgotten | ProduceFailure::Kind(_) => false,
+            ProduceFailure::DuplicateForgotten => true,
+            ProduceFailure::Kind(_) => false,
         };
         if fatal {
             let batch = front.map(|batch| (batch.sequence, batch.records));

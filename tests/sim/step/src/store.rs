@@ -95,18 +95,16 @@ impl Store {
             answered: now + delay,
             instead: None,
         };
-        if now < self.outage_until {
-            plan.executed.clear();
-            plan.instead = Some(PutResult::Unknown);
-        } else if faults.strikes(Fault::PutFailed) || faults.strikes(Fault::PutCut) {
+        let is_idle = now < self.outage_until
+            || faults.strikes(Fault::PutFailed)
+            || faults.strikes(Fault::PutCut)
+            || faults.strikes(Fault::PutConflictIdle);
+        if is_idle {
             plan.executed.clear();
             plan.instead = Some(PutResult::Unknown);
         } else if faults.strikes(Fault::StoreThrottled) {
             plan.executed.clear();
             plan.instead = Some(PutResult::Throttled);
-        } else if faults.strikes(Fault::PutConflictIdle) {
-            plan.executed.clear();
-            plan.instead = Some(PutResult::Unknown);
         } else if faults.strikes(Fault::PutConflictDone) {
             plan.instead = Some(PutResult::Unknown);
         } else if faults.strikes(Fault::PutReplyLost) {

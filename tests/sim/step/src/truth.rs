@@ -336,12 +336,6 @@ impl Truth {
             self.violate("CP1", what);
         }
     }
-
-    /// Sessions that are registered and have no end.
-    pub(crate) fn open_sessions(&self) -> usize {
-        let open = |session: &&Session| session.is_registered && session.end.is_none();
-        self.sessions.values().filter(open).count()
-    }
 }
 
 /// Whether a producer's batch continues the one before it (CP8).

@@ -418,7 +418,8 @@ impl World {
                 from, to, message, ..
             } => {
                 let (kind, number) = message.kind();
-                self.mix(number ^ (kind.len() as u64) << 40 ^ to.number() << 56);
+                let length = u64::try_from(kind.len()).unwrap_or(0);
+                self.mix(number ^ (length << 40) ^ (to.number() << 56));
                 self.message(from, to, message);
             }
             Event::Timer(process, timer) => {
