@@ -120,6 +120,17 @@ impl TestStore {
         }
     }
 
+    /// MinIO itself, to kill and to restart.
+    ///
+    /// # Errors
+    /// The store is another one.
+    pub fn minio(&mut self) -> anyhow::Result<&mut MinioServer> {
+        match &mut self.server {
+            Server::Minio(server) => Ok(server),
+            Server::Directory | Server::Seaweed(_) => anyhow::bail!("the store is not MinIO"),
+        }
+    }
+
     /// `--store`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -173,11 +184,20 @@ impl TestStore {
     /// # Errors
     /// The store is a directory.
     pub async fn shaper(&self, rules: Vec<Rule>) -> anyhow::Result<ShaperHandle> {
+        self.seeded_shaper(1, rules).await
+    }
+
+    /// The same; its random decisions come from `seed`.
+    ///
+    /// # Errors
+    /// The store is a directory.
+    pub async fn seeded_shaper(&self, seed: u64, rules: Vec<Rule>) -> anyhow::Result<ShaperHandle> {
         let endpoint = self.endpoint().context("only S3 can be shaped")?;
         let address = endpoint.trim_start_matches("http://");
         let upstream: SocketAddr = address.parse().context("address of the store")?;
         let config = ShaperConfig {
             rules,
+            seed,
             ..ShaperConfig::before(upstream)
         };
         Shaper::start(config).await

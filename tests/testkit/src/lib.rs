@@ -17,6 +17,6 @@ pub use ports::free_port;
 pub use process::{EskerArguments, EskerProcess, esker_binary};
 pub use seaweed::{SEAWEED_READER_KEYS, SeaweedServer};
 pub use shaper::{
-    FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule, ShapedFault, Shaper,
-    ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,
+    Decision, DecisionLog, FaultCount, LatencySummary, Profile, Reply, RequestCount, Rule,
+    ShapedFault, Shaper, ShaperConfig, ShaperHandle, ShaperReport, StoreOperation,
 };

@@ -3,7 +3,7 @@
 //! AGPL: never linked, never shipped; `.ci/bootstrap` builds the pinned source. Loopback only, and
 //! its update check is off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 pub struct MinioServer {
     child: Child,
     endpoint: String,
+    directory: PathBuf,
 }
 
 impl MinioServer {
@@ -27,12 +28,46 @@ impl MinioServer {
     /// # Errors
     /// No binary, or it did not come up: see `minio.log` in the directory.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
-        let log = std::fs::File::create(directory.join("minio.log"))?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut server = Self {
+            child: Self::spawn(directory, &address)?,
+            endpoint: format!("http://{address}"),
+            directory: directory.to_owned(),
+        };
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    /// `kill -9`, also in the middle of a write; [`Self::restart`] brings it back.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill9(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on its data and its port.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let address = self.endpoint.trim_start_matches("http://");
+        self.child = Self::spawn(&self.directory, address)?;
+        self.wait_until_ready().await
+    }
+
+    fn spawn(directory: &Path, address: &str) -> anyhow::Result<Child> {
+        let log = directory.join("minio.log");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)?;
         let data = directory.join("minio");
         std::fs::create_dir_all(&data)?;
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let child = Command::new(bootstrapped("bin/minio", "minio")?)
-            .args(["server", "--address", &address])
+        Command::new(bootstrapped("bin/minio", "minio")?)
+            .args(["server", "--address", address])
             .args(["--console-address", &format!("127.0.0.1:{}", free_port()?)])
             .arg(&data)
             .env("MINIO_ROOT_USER", STORE_KEYS.key_id)
@@ -46,13 +81,7 @@ impl MinioServer {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("start MinIO")?;
-        let mut server = Self {
-            child,
-            endpoint: format!("http://{address}"),
-        };
-        server.wait_until_ready().await?;
-        Ok(server)
+            .context("start MinIO")
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {

@@ -23,6 +23,8 @@ pub struct EskerArguments {
     pub store: String,
     /// Further arguments of `esker serve`.
     pub more: Vec<String>,
+    /// Program and arguments that start it instead, such as `unshare -m`; empty: none.
+    pub wrapper: Vec<String>,
     /// Further environment.
     pub environment: Vec<(String, String)>,
     /// Kafka's port; the same one again for a restart.
@@ -39,6 +41,7 @@ impl EskerArguments {
             directory: directory.to_owned(),
             store: store.to_owned(),
             more: Vec::new(),
+            wrapper: Vec::new(),
             environment: Vec::new(),
             kafka_port: None,
             http_port: None,
@@ -104,7 +107,15 @@ impl EskerProcess {
             .create(true)
             .append(true)
             .open(&log)?;
-        let child = Command::new(esker_binary()?)
+        let mut command = match arguments.wrapper.split_first() {
+            None => Command::new(esker_binary()?),
+            Some((program, its)) => {
+                let mut command = Command::new(program);
+                command.args(its).arg(esker_binary()?);
+                command
+            }
+        };
+        let child = command
             .arg("serve")
             .args(["--store", &arguments.store])
             .args(["--kafka-listen", &kafka.to_string()])
@@ -135,10 +146,18 @@ impl EskerProcess {
     /// # Errors
     /// It ended, or it is not ready in time.
     pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        self.wait_until_ready_within(READY_WITHIN).await
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// It ended, or it is not ready in time.
+    pub async fn wait_until_ready_within(&mut self, limit: Duration) -> anyhow::Result<()> {
         let env = Env::system();
         let start = env.clock.now();
         let url = format!("http://{}/readyz", self.http);
-        while env.clock.now().since(start) < READY_WITHIN {
+        while env.clock.now().since(start) < limit {
             if let Some(status) = self.child.try_wait()? {
                 bail!("esker ended ({status}):\n{}", self.log_tail());
             }
@@ -151,10 +170,7 @@ impl EskerProcess {
             }
             env.clock.sleep(Duration::from_millis(10)).await;
         }
-        bail!(
-            "esker is not ready after {READY_WITHIN:?}:\n{}",
-            self.log_tail()
-        )
+        bail!("esker is not ready after {limit:?}:\n{}", self.log_tail())
     }
 
     /// The last lines of the log.

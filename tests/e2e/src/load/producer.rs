@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,7 +20,7 @@ use esker_record::Compression;
 use esker_types::{MonotonicTime, ProducerEpoch, ProducerId};
 
 use super::requests::{BatchOwner, PRODUCE_VERSION, batch_of, padded, produce_request};
-use super::{Batch, Connection, History, Told};
+use super::{Batch, Connection, History, SentBatch, Told, Witness};
 
 const INIT_VERSION: i16 = 4;
 const PRODUCE: (ApiKey, i16) = (ApiKey::Produce, PRODUCE_VERSION);
@@ -66,6 +67,18 @@ pub struct ProducerPlan {
 /// # Errors
 /// An answer that a client would take as final.
 pub async fn produce(plan: ProducerPlan, stop: Shutdown) -> anyhow::Result<History> {
+    produce_before(plan, None, stop).await
+}
+
+/// The same before a witness, who hears of each request when it goes out and when it ends.
+///
+/// # Errors
+/// As [`produce`].
+pub async fn produce_before(
+    plan: ProducerPlan,
+    witness: Option<Arc<dyn Witness>>,
+    stop: Shutdown,
+) -> anyhow::Result<History> {
     let env = Env::system();
     let history = History {
         producer: plan.producer,
@@ -85,6 +98,8 @@ pub async fn produce(plan: ProducerPlan, stop: Shutdown) -> anyhow::Result<Histo
         history,
         again: BTreeSet::new(),
         in_flight: VecDeque::new(),
+        witness,
+        lane: 0,
         send_at: MonotonicTime::default(),
     };
     let mut turn = 0;
@@ -95,6 +110,7 @@ pub async fn produce(plan: ProducerPlan, stop: Shutdown) -> anyhow::Result<Histo
             .context("an address")?;
         turn += 1;
         if let Ok(connection) = Connection::open(address).await {
+            producer.lane = producer.witness.as_ref().map_or(0, |one| one.connected());
             let ended = producer.use_connection(connection).await;
             producer.connection_ended();
             ended?;
@@ -116,7 +132,11 @@ struct Producer {
     next: Vec<u64>,
     /// Batches to send again, by their place in the history.
     again: BTreeSet<usize>,
-    in_flight: VecDeque<usize>,
+    /// Places in the history, each with what the witness called its request.
+    in_flight: VecDeque<(usize, u64)>,
+    witness: Option<Arc<dyn Witness>>,
+    /// What the witness calls the connection.
+    lane: u32,
     send_at: MonotonicTime,
 }
 
@@ -169,8 +189,9 @@ impl Producer {
                     if self.in_flight.is_empty() {
                         heard_at = self.env.clock.now();
                     }
-                    self.in_flight.push_back(place);
                     self.note_connection(place);
+                    let ticket = self.show_sent(place)?;
+                    self.in_flight.push_back((place, ticket));
                     if sending.send(PRODUCE, &request).await.is_err() {
                         return Ok(());
                     }
@@ -231,7 +252,7 @@ impl Producer {
         let has_room = self.in_flight.len() < self.plan.in_flight;
         // As Kafka's client: what failed goes first, in order, and nothing overtakes it.
         if let Some(place) = self.again.first().copied() {
-            let overtaken = self.in_flight.back().is_some_and(|last| *last > place);
+            let overtaken = self.in_flight.back().is_some_and(|(last, _)| *last > place);
             if has_room && !overtaken {
                 self.again.remove(&place);
                 self.history.resent += 1;
@@ -266,16 +287,41 @@ impl Producer {
         Ok(place)
     }
 
+    fn owner(&self, batch: &Batch) -> anyhow::Result<Option<BatchOwner>> {
+        let Some((id, epoch)) = self.identity else {
+            return Ok(None);
+        };
+        let base_sequence = i32::try_from(batch.first)?;
+        Ok(Some(BatchOwner {
+            id,
+            epoch,
+            base_sequence,
+        }))
+    }
+
+    fn show_sent(&self, place: usize) -> anyhow::Result<u64> {
+        let Some(witness) = &self.witness else {
+            return Ok(0);
+        };
+        let batch = *self.batch(place)?;
+        let sent = SentBatch {
+            producer: self.plan.producer,
+            topic: &self.plan.topic,
+            batch,
+            owner: self.owner(&batch)?,
+        };
+        Ok(witness.sends(self.lane, &sent))
+    }
+
+    fn show_told(&self, ticket: u64, told: Told) {
+        if let Some(witness) = &self.witness {
+            witness.told(ticket, told);
+        }
+    }
+
     fn request(&self, place: usize) -> anyhow::Result<ProduceRequest> {
         let batch = self.batch(place)?;
-        let owner = match self.identity {
-            Some((id, epoch)) => Some(BatchOwner {
-                id,
-                epoch,
-                base_sequence: i32::try_from(batch.first)?,
-            }),
-            None => None,
-        };
+        let owner = self.owner(batch)?;
         let numbers = batch.first..batch.first + batch.count;
         let producer = self.plan.producer;
         let values = numbers.map(|number| padded(&format!("{producer}:{number}"), 100));
@@ -296,7 +342,7 @@ impl Producer {
     }
 
     fn hear(&mut self, reply: &ProduceResponse) -> anyhow::Result<()> {
-        let place = self.in_flight.pop_front().context("a reply to nothing")?;
+        let (place, ticket) = self.in_flight.pop_front().context("a reply to nothing")?;
         let mut answers = reply
             .responses
             .iter()
@@ -309,24 +355,27 @@ impl Producer {
         );
         if answer.error_code == 0 {
             let at = self.env.clock.now();
-            self.tell(
-                place,
-                Told::Acknowledged {
-                    base_offset: answer.base_offset,
-                    at,
-                },
-            );
+            let told = Told::Acknowledged {
+                base_offset: answer.base_offset,
+                at,
+            };
+            self.show_told(ticket, told);
+            self.tell(place, told);
             return Ok(());
         }
-        self.fail(place, batch, answer)
+        let told = self.fail(place, batch, answer);
+        self.show_told(ticket, *told.as_ref().unwrap_or(&Told::Unknown));
+        self.tell(place, told?);
+        Ok(())
     }
 
+    /// What an error tells of a batch; one that may be sent again is put aside for that.
     fn fail(
         &mut self,
         place: usize,
         batch: Batch,
         answer: &PartitionProduceResponse,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Told> {
         let code = answer.error_code;
         let error = KafkaError::from_code(code).context("an unknown code")?;
         if self.is_idempotent() {
@@ -342,20 +391,18 @@ impl Producer {
             let is_early = error == KafkaError::OutOfOrderSequenceNumber && is_behind;
             if error.is_retriable() || is_early {
                 self.again.insert(place);
-                return Ok(());
+                return Ok(Told::Unknown);
             }
             let (producer, message) = (self.plan.producer, &answer.error_message);
             bail!("producer {producer}: {batch:?} was refused with {error} ({message:?})");
         }
-        let told = match error {
-            KafkaError::RequestTimedOut => Told::Unknown,
+        match error {
+            KafkaError::RequestTimedOut => Ok(Told::Unknown),
             KafkaError::NotLeaderOrFollower
             | KafkaError::KafkaStorageError
-            | KafkaError::UnknownTopicOrPartition => Told::Refused { code },
+            | KafkaError::UnknownTopicOrPartition => Ok(Told::Refused { code }),
             _ => bail!("{batch:?} was refused with {error}"),
-        };
-        self.tell(place, told);
-        Ok(())
+        }
     }
 
     fn note_connection(&mut self, place: usize) {
@@ -373,9 +420,11 @@ impl Producer {
 
     fn connection_ended(&mut self) {
         self.history.reconnects += 1;
-        let open = std::mem::take(&mut self.in_flight);
-        if self.is_idempotent() {
-            self.again.extend(open);
+        for (place, ticket) in std::mem::take(&mut self.in_flight) {
+            self.show_told(ticket, Told::Unknown);
+            if self.is_idempotent() {
+                self.again.insert(place);
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::decisions::{Decision, DecisionLog, Decisions};
 use super::listing;
 use super::report::{Counts, FaultCount, Finished, StoreOperation, class_of};
 use super::rules::{ActiveRule, Seen};
@@ -51,6 +52,7 @@ struct Shared {
     rules: Vec<ActiveRule>,
     rules_since: MonotonicTime,
     recent_puts: BTreeMap<String, MonotonicTime>,
+    decisions: Decisions,
 }
 
 /// A request, classified.
@@ -118,6 +120,7 @@ impl State {
                 rules: Vec::new(),
                 rules_since: MonotonicTime::default(),
                 recent_puts: BTreeMap::new(),
+                decisions: Decisions::default(),
             }),
         };
         state.set_rules(config.rules.clone());
@@ -143,7 +146,7 @@ impl State {
         let mut shared = self.lock();
         shared.counts = Counts::default();
         for active in &mut shared.rules {
-            (active.matched, active.struck) = (0, 0);
+            active.reset();
         }
     }
 
@@ -162,6 +165,10 @@ impl State {
             latencies: shared.counts.latencies(),
             faults: faults.collect(),
         }
+    }
+
+    pub(super) fn decisions(&self) -> DecisionLog {
+        self.lock().decisions.log(self.seed)
     }
 
     pub(super) async fn handle(
@@ -200,12 +207,21 @@ impl State {
             key: &asked.key,
         };
         let mut rules = shared.rules.iter_mut();
-        let fault = rules.find_map(|active| active.strike(seen, age, &self.fault_rng));
-        if let Some(fault) = fault {
-            let (seed, key) = (self.seed, &asked.key);
-            tracing::info!(kind = fault.label(), %key, method = %asked.method, seed, "fault");
-        }
-        fault
+        let struck = rules.find_map(|active| {
+            let fault = active.strike(seen, age, &self.fault_rng)?;
+            Some((active.rule.name.clone(), fault))
+        });
+        let (rule, fault) = struck?;
+        let (seed, key) = (self.seed, &asked.key);
+        tracing::info!(kind = fault.label(), %key, method = %asked.method, seed, "fault");
+        shared.decisions.push(Decision {
+            millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            rule,
+            kind: fault.label().to_owned(),
+            method: asked.method.to_string(),
+            key: asked.key.clone(),
+        });
+        Some(fault)
     }
 
     async fn answer(
@@ -300,7 +316,11 @@ impl State {
                     .insert(CONTENT_LENGTH, HeaderValue::from(half.len()));
                 execute(link, parts, half).await
             }
-            ShapedFault::Trunc | ShapedFault::Flip | ShapedFault::StaleList { .. } => {
+            ShapedFault::Trunc
+            | ShapedFault::Short
+            | ShapedFault::Flip
+            | ShapedFault::UnordList
+            | ShapedFault::StaleList { .. } => {
                 self.damaged(execute(link, parts, body).await?, fault).await
             }
             ShapedFault::NoCond => {
@@ -371,12 +391,14 @@ impl State {
         let (mut parts, body) = received(response).await?;
         let body = match fault {
             ShapedFault::Trunc => cut_short(body.slice(..body.len() / 2)),
+            ShapedFault::Short => resized(&mut parts, body.slice(..body.len() / 2)),
+            ShapedFault::UnordList => {
+                let page = String::from_utf8_lossy(&body);
+                resized(&mut parts, listing::shuffle(&page, &self.fault_rng))
+            }
             ShapedFault::StaleList { millis } => {
                 let page = self.stale(&String::from_utf8_lossy(&body), millis);
-                parts
-                    .headers
-                    .insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
-                full(page)
+                resized(&mut parts, page)
             }
             _ => full(flipped(&body)),
         };
@@ -423,6 +445,7 @@ impl State {
         };
         match (request.method().as_str(), path.as_str()) {
             ("GET", "/__shaper/report") => Ok(json(serde_json::to_string(&self.report())?)),
+            ("GET", "/__shaper/decisions") => Ok(json(serde_json::to_string(&self.decisions())?)),
             ("POST", "/__shaper/reset") => {
                 self.reset();
                 Ok(json("{}".to_owned()))
@@ -517,6 +540,14 @@ fn flipped(body: &Bytes) -> Vec<u8> {
         *byte ^= 1;
     }
     bytes
+}
+
+/// A body and the header that tells its length.
+fn resized(parts: &mut hyper::http::response::Parts, body: impl Into<Bytes>) -> Body {
+    let body = body.into();
+    let length = HeaderValue::from(body.len());
+    parts.headers.insert(CONTENT_LENGTH, length);
+    full(body)
 }
 
 /// A body that breaks off: the connection ends before the promised length.

@@ -56,8 +56,12 @@ pub enum ShapedFault {
     },
     /// TRUNC: the body of a put is cut before the store, that of an answer before the client.
     Trunc,
+    /// SHORT: half of the answer's body is missing, and its length agrees.
+    Short,
     /// FLIP: a bit of the answer's body is wrong.
     Flip,
+    /// UNORDLIST: the keys of a page of a listing come in any order.
+    UnordList,
     /// STALELIST: listings lack what was put in the last while.
     StaleList {
         /// How long.
@@ -95,7 +99,9 @@ impl ShapedFault {
             Self::Dup { .. } => "DUP",
             Self::Slow { .. } => "SLOW",
             Self::Trunc => "TRUNC",
+            Self::Short => "SHORT",
             Self::Flip => "FLIP",
+            Self::UnordList => "UNORDLIST",
             Self::StaleList { .. } => "STALELIST",
             Self::NoCond => "NOCOND",
             Self::C409 { .. } => "C409",
@@ -134,6 +140,9 @@ pub struct Rule {
     /// No more than so many strikes.
     #[serde(default)]
     pub times: Option<u64>,
+    /// What strikes a key strikes it again at each later request, and no other key meanwhile.
+    #[serde(default)]
+    pub sticks: bool,
     /// Not before so long after the rules were set.
     #[serde(default)]
     pub after_millis: u64,
@@ -157,6 +166,7 @@ impl Rule {
             nth: None,
             probability: None,
             times: None,
+            sticks: false,
             after_millis: 0,
             for_millis: None,
             fault,
@@ -178,6 +188,7 @@ pub(super) struct ActiveRule {
     pub(super) rule: Rule,
     pub(super) matched: u64,
     pub(super) struck: u64,
+    stuck_to: Option<String>,
 }
 
 impl ActiveRule {
@@ -186,7 +197,13 @@ impl ActiveRule {
             rule,
             matched: 0,
             struck: 0,
+            stuck_to: None,
         }
+    }
+
+    /// Counts from 0 again, and sticks to no key.
+    pub(super) fn reset(&mut self) {
+        (self.matched, self.struck, self.stuck_to) = (0, 0, None);
     }
 
     fn matches(&self, seen: Seen<'_>) -> bool {
@@ -221,11 +238,18 @@ impl ActiveRule {
             return None;
         }
         self.matched += 1;
-        let strikes = self.rule.nth.is_none_or(|nth| nth == self.matched)
-            && self.rule.times.is_none_or(|times| self.struck < times)
-            && self.rule.probability.is_none_or(|share| rng.unit() < share);
-        if !strikes {
+        let is_chosen = match &self.stuck_to {
+            Some(key) => key == seen.key,
+            None => {
+                self.rule.nth.is_none_or(|nth| nth == self.matched)
+                    && self.rule.probability.is_none_or(|share| rng.unit() < share)
+            }
+        };
+        if !is_chosen || self.rule.times.is_some_and(|times| self.struck >= times) {
             return None;
+        }
+        if self.rule.sticks {
+            self.stuck_to = Some(seen.key.to_owned());
         }
         self.struck += 1;
         Some(self.rule.fault)

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::decisions::DecisionLog;
 use super::proxy::State;
 use super::upstream::Link;
 use super::{Profile, Rule, ShaperReport};
@@ -102,6 +103,12 @@ impl ShaperHandle {
     #[must_use]
     pub fn report(&self) -> ShaperReport {
         self.state.report()
+    }
+
+    /// Whom it struck, oldest first, and the seed of every decision.
+    #[must_use]
+    pub fn decisions(&self) -> DecisionLog {
+        self.state.decisions()
     }
 
     /// Replaces all rules; their windows begin now.

@@ -1,0 +1,248 @@
+//! The machine below a process: memory, processor, clock, file systems.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use esker_e2e::resident_peak;
+
+use super::kills::RESTART_MAX;
+use crate::load::Load;
+use crate::outcome::CannotRun;
+use crate::scene::Scene;
+
+/// Where systems and `.ci/bootstrap` put the library that fakes the wall clock.
+const FAKE_TIME: &str = "lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// A control group of one kind, removed on drop; its processes must have ended.
+#[derive(Debug)]
+struct ControlGroup {
+    directory: PathBuf,
+    is_v2: bool,
+}
+
+impl ControlGroup {
+    /// A new group in the hierarchy of `controller`; `None` where this process may not make one.
+    fn make(controller: &str) -> Option<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = std::fs::read_to_string(root.join("cgroup.controllers"));
+        let is_v2 =
+            controllers.is_ok_and(|list| list.split_whitespace().any(|one| one == controller));
+        let parent = if is_v2 {
+            root.to_owned()
+        } else {
+            root.join(controller)
+        };
+        let directory = parent.join(format!("esker-faults-{}", std::process::id()));
+        std::fs::create_dir(&directory).ok()?;
+        Some(Self { directory, is_v2 })
+    }
+
+    fn set(&self, file: &str, value: &str) -> anyhow::Result<()> {
+        let path = self.directory.join(file);
+        std::fs::write(&path, value).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn limit_memory(&self, bytes: u64) -> anyhow::Result<()> {
+        let file = if self.is_v2 {
+            "memory.max"
+        } else {
+            "memory.limit_in_bytes"
+        };
+        self.set(file, &bytes.to_string())
+    }
+
+    fn limit_processor(&self, percent: u64) -> anyhow::Result<()> {
+        let quota = percent * 1000;
+        if self.is_v2 {
+            return self.set("cpu.max", &format!("{quota} 100000"));
+        }
+        self.set("cpu.cfs_period_us", "100000")?;
+        self.set("cpu.cfs_quota_us", &quota.to_string())
+    }
+
+    fn add(&self, process: u32) -> anyhow::Result<()> {
+        self.set("cgroup.procs", &process.to_string())
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+}
+
+/// Row 5. Memory is held at 192 MiB under load, then taken away until the system kills.
+pub(super) async fn memory(scene: &mut Scene) -> anyhow::Result<()> {
+    const LIMIT_BYTES: u64 = 192 * 1024 * 1024;
+    const LESS_BYTES: u64 = 8 * 1024 * 1024;
+    let group = ControlGroup::make("memory").ok_or(CannotRun("no memory control group"))?;
+    group.limit_memory(LIMIT_BYTES)?;
+    scene
+        .leader_with(&[
+            "--produce-buffer-bytes",
+            "33554432",
+            "--cache-bytes",
+            "33554432",
+        ])
+        .await?;
+    scene.recovery_max = Some(RESTART_MAX);
+    let id = scene.pod(0)?.process()?.id();
+    group.add(id)?;
+    let load = Load {
+        idempotent: 4,
+        readers: 4,
+        pause: Duration::from_millis(1),
+        ..Load::default()
+    };
+    let (peak, status) = scene
+        .under(load, async |scene| {
+            scene.pause(if scene.is_long { 15.0 } else { 4.0 }).await;
+            let peak = resident_peak(id)?;
+            let mut bytes = LIMIT_BYTES;
+            let status = loop {
+                bytes = (bytes / 2).max(LESS_BYTES);
+                // Refused while it holds more: the next load makes the system choose.
+                let _ = group.limit_memory(bytes);
+                let soon = Duration::from_secs(1);
+                if let Ok(status) = scene.pod(0)?.ended_within(soon).await {
+                    break Some(status);
+                }
+                if bytes == LESS_BYTES {
+                    scene.pod(0)?.kill9()?;
+                    break None;
+                }
+            };
+            scene.recorder.mark();
+            scene.pod(0)?.start().await?;
+            scene.pause(1.5).await;
+            Ok((peak, status))
+        })
+        .await?;
+    let ended = status.map_or("killed by us".to_owned(), |status| status.to_string());
+    scene.fact(format!("held {} MiB of 192; then: {ended}", peak >> 20));
+    ensure!(peak < LIMIT_BYTES, "it held {peak} bytes");
+    Ok(())
+}
+
+/// Row 6. 5 % of one processor for a while: slow, not wrong.
+pub(super) async fn processor(scene: &mut Scene) -> anyhow::Result<()> {
+    let group = ControlGroup::make("cpu").ok_or(CannotRun("no processor control group"))?;
+    scene.leader().await?;
+    let id = scene.pod(0)?.process()?.id();
+    group.add(id)?;
+    let load = Load {
+        answer_within: Duration::from_secs(20),
+        finish_within: Duration::from_secs(90),
+        ..Load::default()
+    };
+    let length = if scene.is_long { 25.0 } else { 6.0 };
+    scene
+        .under(load, async |scene| {
+            scene.pause(1.0).await;
+            group.limit_processor(5)?;
+            scene.pause(length).await;
+            group.limit_processor(100)?;
+            scene.recorder.mark();
+            scene.pause(1.0).await;
+            Ok(())
+        })
+        .await?;
+    // The group can go only when the process has.
+    scene.pod(0)?.stop().await?;
+    scene.pod(0)?.start().await?;
+    Ok(())
+}
+
+/// Row 29. The wall clock jumps an hour on and two back; the monotonic clock does not.
+pub(super) async fn clock(scene: &mut Scene) -> anyhow::Result<()> {
+    let library = ["/usr".to_owned(), bootstrapped_root()];
+    let library = library.map(|root| Path::new(&root).join(FAKE_TIME));
+    let library = library.into_iter().find(|path| path.is_file());
+    let library = library.ok_or(CannotRun("no libfaketime"))?;
+    let file = scene.store.path().join("faketime");
+    let set = |offset: &str| std::fs::write(&file, offset);
+    set("+0")?;
+    // S3 refuses requests of more than 15 minutes ago or ahead: there the jumps are smaller.
+    let jumps = match scene.kind {
+        esker_e2e::StoreKind::Directory => ["+3600", "-3600", "+86400", "+0"],
+        esker_e2e::StoreKind::Minio | esker_e2e::StoreKind::Seaweed => {
+            ["+600", "-600", "+300", "+0"]
+        }
+    };
+    let place = scene.add_pod().await?;
+    let pod = scene.pod(place)?;
+    let variables = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    pod.arguments.environment.extend(variables);
+    pod.start().await?;
+    scene
+        .create_topic(crate::load::TOPIC, crate::load::PARTITIONS)
+        .await?;
+    scene
+        .under_load(async |scene| {
+            for jump in jumps {
+                scene.pause_within(800, 1500).await;
+                set(jump)?;
+                scene.recorder.mark();
+                scene.pause_within(300, 900).await;
+                if scene.rng.below(2) == 0 {
+                    scene.pod(0)?.kill9()?;
+                    scene.pod(0)?.start().await?;
+                }
+            }
+            scene.pause(1.0).await;
+            Ok(())
+        })
+        .await?;
+    scene.fact(format!("jumps of {jumps:?} seconds"));
+    Ok(())
+}
+
+/// What `.ci/bootstrap faketime` unpacks, if it did.
+fn bootstrapped_root() -> String {
+    let root = esker_testkit::bootstrapped("faketime/usr", "faketime");
+    root.map_or(String::new(), |path| path.display().to_string())
+}
+
+/// Row 56. Its root is read-only, its temporary directory is full, there is no shared memory.
+pub(super) async fn read_only(scene: &mut Scene) -> anyhow::Result<()> {
+    const SCRIPT: &str = "mount --make-rprivate / && mount -o remount,ro,bind / && \
+        mount -t tmpfs -o size=4k tmpfs \"$TMPDIR\" && \
+        mount -t tmpfs -o ro,size=4k tmpfs /dev/shm && \
+        head -c 4096 /dev/zero > \"$TMPDIR/filler\" && exec \"$@\"";
+    let probe = esker_e2e::Program::new("unshare")
+        .args(["-m", "mount", "--make-rprivate", "/"])
+        .run()
+        .await?;
+    if !probe.status.success() {
+        return Err(CannotRun("no right to mount").into());
+    }
+    let full = scene.store.path().join("full");
+    std::fs::create_dir_all(&full)?;
+    let place = scene.add_pod().await?;
+    let pod = scene.pod(place)?;
+    let words = ["unshare", "-m", "sh", "-c", SCRIPT, "sh"];
+    pod.arguments.wrapper = words.map(str::to_owned).to_vec();
+    let variable = ("TMPDIR".to_owned(), full.display().to_string());
+    pod.arguments.environment.push(variable);
+    pod.start().await?;
+    scene
+        .create_topic(crate::load::TOPIC, crate::load::PARTITIONS)
+        .await?;
+    scene
+        .under_load(async |scene| {
+            scene.pause(2.0).await;
+            scene.recorder.mark();
+            scene.pod(0)?.kill9()?;
+            scene.pod(0)?.start().await?;
+            scene.pause(2.0).await;
+            Ok(())
+        })
+        .await
+}
