@@ -15,7 +15,8 @@ pub struct FetchConfig {
     /// How long a fetch above what this process knows waits for the push, once the sequencer has
     /// said that the log reaches there. The push follows within milliseconds.
     pub lag_wait: Duration,
-    /// Time for one ListOffsets: undecided segments are decided or sealed well within it.
+    /// Time for one ListOffsets: undecided segments are decided or sealed well within it. And for
+    /// one attempt to follow the index.
     pub query_timeout: Duration,
     /// Extents in the view, all partitions together; about 80 bytes each.
     pub index_extents_max: usize,

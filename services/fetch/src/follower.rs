@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use esker_env::{Env, Shutdown};
+use esker_env::{Env, Shutdown, timeout};
 use esker_metadata_api::{FeedUpdate, IndexFeed, LogIndex, MetadataError};
 
 use crate::FetchConfig;
@@ -37,7 +37,10 @@ impl Follower {
     async fn follow_for_ever(&self) {
         let mut backoff = self.config.follow_retry.begin();
         loop {
-            match self.log_index.follow().await {
+            // Asked of a leader that fell silent, it would wait for ever, and its readers with it.
+            let asked = self.log_index.follow();
+            let asked = timeout(&*self.env.clock, self.config.query_timeout, asked).await;
+            match asked.unwrap_or(Err(MetadataError::Unknown)) {
                 Ok(feed) => {
                     backoff = self.config.follow_retry.begin();
                     self.take(feed).await;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::Env;
 use esker_object::ObjectKey;
-use esker_types::{Planted, WriteId, planted};
+use esker_types::WriteId;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::limits::SNAPSHOT_REQUESTS_MAX;
@@ -42,15 +42,6 @@ pub(crate) async fn write_snapshot(
         .iter()
         .map(|part| PartRow::of(part))
         .collect();
-    if planted(Planted::JournalDoneFirst) {
-        let key = ObjectKey::snapshot_done(reader.cluster, roll.get());
-        let done = SnapshotDone {
-            roll,
-            parts: rows.clone(),
-        };
-        let done = done.encode(reader.cluster, write_id);
-        let _settled = create_settled(reader.bucket.as_ref(), env, &key, done).await;
-    }
     let parts = (0_u32..).zip(snapshot.parts).map(|(part, bytes)| {
         let part = SnapshotPart { roll, part, bytes };
         write_part(reader, env, write_id, part)

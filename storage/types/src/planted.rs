@@ -111,7 +111,6 @@ bugs! {
     JournalEntrySkipped, "J3", "a missing entry is skipped";
     JournalSealNotLowest, "J3", "a challenger's seal does not stand at the first missing place";
     JournalLeadsBeforeHead, "J2", "a challenger leads before its head is known";
-    JournalDoneFirst, "J5", "a snapshot's list is written before its parts";
     JournalNewestDoneDeleted, "J5", "the newest snapshot's list is deleted";
     JournalCheckedInFlight, "J8", "an epoch check by a look that appends have overtaken";
     JournalCheckServesLater, "J8", "an entry answers questions that came after it was sent";

@@ -196,6 +196,26 @@ async fn a_feed_that_ends_is_followed_again_and_nothing_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_falls_silent_is_not_followed_for_ever() {
+    let config = FetchConfig {
+        query_timeout: Duration::from_secs(3),
+        ..FetchConfig::default()
+    };
+    let world = World::with(config, cache_config()).await;
+    world.index.lock().is_stuck = true;
+    world.index.end_feeds();
+
+    world.env.clock.sleep(Duration::from_secs(10)).await;
+    let tries = world.index.lock().follows;
+    world.index.lock().is_stuck = false;
+    world.env.clock.sleep(Duration::from_secs(6)).await;
+
+    assert!((3..6).contains(&tries), "{tries} tries in 10 s");
+    assert!(world.fetch.stats().is_connected);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn fetches_go_on_below_the_known_end_while_nobody_answers() {
     let mut world = World::new().await;
     world

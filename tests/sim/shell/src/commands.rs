@@ -12,7 +12,10 @@ use crate::run::{Outcome, Watch, run};
 use crate::store_faults::StoreFault;
 
 /// Faults that every run of many seeds must show, besides those of the store.
-const EXPECTED: [&str; 22] = [
+const EXPECTED: [&str; 25] = [
+    "challenger stopped",
+    "put lost with its process",
+    "leader cut off from the store",
     "process killed",
     "process stopped",
     "leader stopped",
@@ -156,7 +159,8 @@ fn plant_named(name: Option<&str>) -> bool {
 
 fn say_outcome(outcome: &Outcome) {
     say(format_args!(
-        "seed {}: {:.1} s simulated, {} events, {} operations, {} batches acknowledged, hash {:016x}",
+        "seed {}: {:.1} s simulated, {} events, {} operations, {} batches acknowledged, hash \
+         {:016x}",
         outcome.seed,
         outcome.simulated.as_secs_f64(),
         outcome.events,

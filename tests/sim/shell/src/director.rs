@@ -27,6 +27,8 @@ enum Action {
     KillLeader,
     Drain,
     Suspect,
+    Isolate,
+    StopChallenger,
     CutPods,
     CutStore,
     CutClients,
@@ -36,13 +38,15 @@ enum Action {
     NetTrouble,
 }
 
-const ACTIONS: [Action; 13] = [
+const ACTIONS: [Action; 15] = [
     Action::Kill,
     Action::Stop,
     Action::StopLeader,
     Action::KillLeader,
     Action::Drain,
     Action::Suspect,
+    Action::Isolate,
+    Action::StopChallenger,
     Action::CutPods,
     Action::CutStore,
     Action::CutClients,
@@ -153,10 +157,36 @@ impl Director {
         }
     }
 
-    fn suspect(&self) {
+    /// A candidate that is stopped while it takes over, or shortly before or after.
+    fn stop_challenger(&self) {
         let Some(leader) = self.leader() else {
             return;
         };
+        self.suspect(leader);
+        let slots = self.world.pods.iter();
+        let others = slots.filter(|slot| slot.roles.metadata && slot.index != leader);
+        let others: Vec<usize> = others.map(|slot| slot.index).collect();
+        let Some(other) = others.get(self.pick(others.len())).copied() else {
+            return;
+        };
+        let (director, delay) = (self.clone(), self.seconds(0.0, 5.0));
+        self.world.spawn(async move {
+            sleep(delay).await;
+            director.stop(other, "challenger stopped");
+        });
+    }
+
+    /// A leader that cannot hear that it is deposed, while others can still ask it.
+    fn isolate(&self) {
+        let Some(leader) = self.leader() else {
+            return;
+        };
+        let pod = Place::Pod(leader);
+        self.suspect(leader);
+        self.cut(pod, Place::Store, "leader cut off from the store");
+    }
+
+    fn suspect(&self, leader: usize) {
         self.world.count_fault("living leader taken for dead");
         let world = Arc::clone(&self.world);
         let length = self.seconds(2.0, 12.0);
@@ -230,7 +260,13 @@ impl Director {
                 }
             }
             Action::Drain => self.drain(self.any_pod()),
-            Action::Suspect => self.suspect(),
+            Action::Suspect => {
+                if let Some(leader) = self.leader() {
+                    self.suspect(leader);
+                }
+            }
+            Action::Isolate => self.isolate(),
+            Action::StopChallenger => self.stop_challenger(),
             Action::CutPods => {
                 let (one, other) = (Place::Pod(self.any_pod()), Place::Pod(self.any_pod()));
                 self.cut(one, other, "pods cut off from each other");

@@ -22,6 +22,7 @@ mod remote;
 mod run;
 mod store;
 mod store_faults;
+mod topics;
 mod world;
 
 pub use commands::{Command, execute};

@@ -228,7 +228,10 @@ impl Options {
             produce_gap: millis(&rng, 30, 400),
             metadata: metadata(&rng),
             ingest: ingest(&rng),
-            fetch: FetchConfig::default(),
+            fetch: FetchConfig {
+                query_timeout: millis(&rng, 3_000, 15_000),
+                ..FetchConfig::default()
+            },
             durable: durable(&rng),
         }
     }

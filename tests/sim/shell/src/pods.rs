@@ -1,7 +1,7 @@
 //! Pods: the product's own parts, wired as `services/esker` wires them, that can be killed at any
 //! await point, stopped and resumed, drained, and started again.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esker_cache::{CacheConfig, PlainCache, SegmentCache};
@@ -50,6 +50,8 @@ pub(crate) struct Incarnation {
     pub(crate) suspension: Suspension,
     stop: ShutdownTrigger,
     tasks: TaskGroup,
+    /// Requests that have not reached the store are lost with the process that sends them.
+    alive: Arc<AtomicBool>,
     /// Why the process ended by itself; the director clears it away.
     pub(crate) ended: bool,
 }
@@ -96,6 +98,9 @@ impl PodSlot {
     /// All its tasks are dropped where they stand, and its memory with them.
     pub(crate) fn kill(&self) {
         let life = self.life().take();
+        if let Some(life) = &life {
+            life.alive.store(false, Ordering::Relaxed);
+        }
         // Dropping runs other code, so the lock goes first.
         drop(life);
     }
@@ -243,7 +248,9 @@ impl World {
 
     fn build(self: &Arc<Self>, slot: &PodSlot, number: u64, env: Env) -> (Incarnation, Process) {
         let options = &self.options;
+        let alive = Arc::new(AtomicBool::new(true));
         let store = PodBucket {
+            alive: Arc::clone(&alive),
             world: Arc::clone(self),
             pod: slot.index,
             rng: env.rng.stream("store"),
@@ -261,20 +268,7 @@ impl World {
             env.clone(),
             CacheConfig::within(esker_cache::limits::TOTAL_BYTES_MIN),
         ));
-        let metadata = slot.roles.metadata.then(|| {
-            let parts = MetadataParts {
-                bucket: Arc::clone(&bucket),
-                env: env.clone(),
-                cluster: CLUSTER,
-                address: slot.index.to_string(),
-                probe: Arc::new(Probe {
-                    world: Arc::clone(self),
-                    pod: slot.index,
-                }),
-            };
-            let (service, _, task) = MetadataService::start(options.metadata, parts);
-            (service, task)
-        });
+        let metadata = self.metadata(slot, &bucket, &env);
         let ingest = slot.roles.ingest.then(|| {
             let parts = IngestParts {
                 sequencer: remote.clone(),
@@ -312,9 +306,32 @@ impl World {
             suspension: Suspension::new(),
             stop,
             tasks: TaskGroup::new("pod"),
+            alive,
             ended: false,
         };
         (incarnation, process)
+    }
+
+    fn metadata(
+        self: &Arc<Self>,
+        slot: &PodSlot,
+        bucket: &Arc<dyn Bucket>,
+        env: &Env,
+    ) -> Option<(MetadataService, MetadataTask)> {
+        let parts = MetadataParts {
+            bucket: Arc::clone(bucket),
+            env: env.clone(),
+            cluster: CLUSTER,
+            address: slot.index.to_string(),
+            probe: Arc::new(Probe {
+                world: Arc::clone(self),
+                pod: slot.index,
+            }),
+        };
+        slot.roles.metadata.then(|| {
+            let (service, _, task) = MetadataService::start(self.options.metadata, parts);
+            (service, task)
+        })
     }
 
     fn ended(&self, index: usize, number: u64, end: &End) {

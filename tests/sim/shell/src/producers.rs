@@ -166,10 +166,10 @@ fn is_unknown(error: &AppendError) -> bool {
 }
 
 async fn first(hearers: Vec<tokio::sync::oneshot::Receiver<Heard>>) -> Heard {
-    for hearer in hearers {
-        return hearer.await.unwrap_or(Err(CallError::Lost));
+    match hearers.into_iter().next() {
+        Some(hearer) => hearer.await.unwrap_or(Err(CallError::Lost)),
+        None => Err(CallError::Lost),
     }
-    Err(CallError::Lost)
 }
 
 fn name_of(error: &AppendError) -> &'static str {

@@ -47,6 +47,9 @@ pub(crate) fn decode(reply: &ReadReply, position: u64) -> Read {
     read
 }
 
+/// Time for one partition to be read whole once all is well.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
 async fn read_one(fetch: Fetch, request: ReadRequest) -> Result<ReadReply, ReadError> {
     fetch.read(request).await
 }
@@ -234,7 +237,7 @@ impl Client {
         let at = self.world.elapsed();
         let start = BTreeMap::from([(target.key.clone(), 0)]);
         self.world.recorder().assign(at, process, start);
-        let (mut position, mut failures) = (0, 0);
+        let (mut position, begun) = (0, at);
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         while position < end {
             match self.poll(process, pod, target, position, true).await {
@@ -245,17 +248,13 @@ impl Client {
                         }
                     }
                     if next == position {
-                        failures += 1;
                         self.pause(Duration::from_millis(100)).await;
                     }
                     position = next;
                 }
-                None => {
-                    failures += 1;
-                    self.pause(Duration::from_millis(300)).await;
-                }
+                None => self.pause(Duration::from_millis(300)).await,
             }
-            if failures > 200 {
+            if self.world.elapsed() - begun > READ_WITHIN {
                 let key = &target.key;
                 self.world.violation(format!(
                     "{key}: pod {pod} reads to {position} only, LATEST is {end}"

@@ -1,14 +1,11 @@
 //! One seed: start, load, faults, heal, liveness, the last reading, the verdict.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_history::format::Line;
-use esker_metadata_api::{Admin as _, CreateTopic, CreateTopicError, TopicName};
-use futures::FutureExt as _;
 
 use crate::client::{Client, Shared, Target};
 use crate::clock::sleep;
@@ -154,7 +151,7 @@ impl Scenario {
         world.spawn(self.director.clone().supervise());
         let mut targets = Vec::new();
         for (number, partitions) in world.options.topics.iter().enumerate() {
-            targets.extend(create_topic(&self.client("topics"), number, *partitions).await);
+            targets.extend(self.client("topics").make_topic(number, *partitions).await);
         }
         self.load(&targets).await;
         self.director.direct().await;
@@ -195,6 +192,7 @@ impl Scenario {
         if let Some(first) = targets.first() {
             world.spawn(self.client("simple group").simple_group(first.clone()));
         }
+        world.spawn(self.client("passing topics").make_and_delete_topics());
         world.spawn(self.client("committed").ask_committed(targets.to_vec()));
     }
 
@@ -258,54 +256,5 @@ impl Scenario {
         for target in targets {
             client.note_whole(target);
         }
-    }
-}
-
-async fn create_topic(client: &Client, number: usize, partitions: u32) -> Vec<Target> {
-    let name = format!("topic{number}");
-    let (Ok(topic_name), Some(partition_count)) =
-        (TopicName::new(&name), NonZeroU32::new(partitions))
-    else {
-        return Vec::new();
-    };
-    let request = CreateTopic {
-        name: topic_name.clone(),
-        partition_count,
-        replication_factor: 1,
-        configs: BTreeMap::new(),
-        validate_only: false,
-    };
-    loop {
-        let to = client.pick(|_| true);
-        let request = request.clone();
-        let asked = client.ask("create topic", to, move |remote| {
-            let request = request.clone();
-            async move { remote.create_topic(request).await }.boxed()
-        });
-        match asked.await {
-            Ok(Ok(created)) => {
-                let id = created.topic.id;
-                let partitions = 0..partitions;
-                return partitions
-                    .filter_map(|partition| Target::new(id, &name, partition))
-                    .collect();
-            }
-            Ok(Err(CreateTopicError::Exists)) => {
-                let found = client.ask("topics", to, |remote| {
-                    async move { remote.topics_current().await }.boxed()
-                });
-                if let Ok(Ok(table)) = found.await
-                    && let Some(topic) = table.named(topic_name.as_str())
-                {
-                    let id = topic.id;
-                    let partitions = 0..partitions;
-                    return partitions
-                        .filter_map(|partition| Target::new(id, &name, partition))
-                        .collect();
-                }
-            }
-            _ => {}
-        }
-        client.pause(Duration::from_millis(300)).await;
     }
 }

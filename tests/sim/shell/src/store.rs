@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,6 +111,7 @@ pub(crate) struct PodBucket {
     pub(crate) world: Arc<World>,
     pub(crate) pod: usize,
     pub(crate) rng: Rng,
+    pub(crate) alive: Arc<AtomicBool>,
 }
 
 /// A request with what will happen to it.
@@ -203,6 +205,10 @@ impl PodBucket {
     async fn put(self, fate: Fate, body: Bytes) -> Option<PutOutcome> {
         use StoreFault as F;
         sleep(fate.there).await;
+        if !self.alive.load(Ordering::Relaxed) && self.rng.below(4) > 0 {
+            self.world.count_fault("put lost with its process");
+            return None;
+        }
         let unknown = || Some(PutOutcome::Unknown(fate.error(StoreErrorKind::Retry)));
         let refused = |kind| Some(PutOutcome::Refused(fate.error(kind)));
         let answer = match fate.fault {

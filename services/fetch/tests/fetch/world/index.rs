@@ -139,8 +139,9 @@ impl IndexFeed for Feed {
 impl LogIndex for FakeIndex {
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn IndexFeed>, MetadataError>> {
         async {
+            self.lock().follows += 1;
+            self.stick().await;
             let mut state = self.lock();
-            state.follows += 1;
             if let Some(error) = state.refuse_follow {
                 return Err(error);
             }
