@@ -36,7 +36,7 @@ pub(crate) struct Load {
     pub(crate) answer_within: Duration,
     /// Producers have to finish so long after the stop.
     pub(crate) finish_within: Duration,
-    /// Whether a producer and a reader on librdkafka take part, where it is installed.
+    /// Whether a producer and a reader on librdkafka take part.
     pub(crate) librdkafka: bool,
     /// Names of the first producer of this load; each load of a run has its own.
     pub(crate) first_producer: u32,
@@ -105,14 +105,13 @@ impl Load {
         });
         let mut asker = Asker::new(&recorder, TOPIC, GROUP);
         let foreign = async {
-            match foreign::python().filter(|_| self.librdkafka) {
-                Some(python) => {
-                    let number = self.first_producer + 90;
-                    let mut client = Foreign::start(&python, &pods, number, &recorder)?;
-                    client.run(&stop, self.finish_within).await
-                }
-                None => Ok(()),
+            if !self.librdkafka {
+                return anyhow::Ok(());
             }
+            let python = foreign::python().context("no librdkafka")?;
+            let number = self.first_producer + 90;
+            let mut client = Foreign::start(&python, &pods, number, &recorder)?;
+            client.run(&stop, self.finish_within).await
         };
         let (produced, read, asked, foreign) = tokio::join!(
             join_all(producers),
