@@ -15,7 +15,7 @@ use esker_testkit::Rule;
 
 use crate::asker::end_of;
 use crate::audit::{Audit, audit};
-use crate::load::{Load, PARTITIONS, TOPIC};
+use crate::load::{Ended, Load, PARTITIONS, TOPIC};
 use crate::pod::Pod;
 use crate::reader::{PodAddress, Reader};
 use crate::recorder::{Recorder, key};
@@ -205,11 +205,15 @@ impl Scene {
             done
         };
         let (acts, load) = (Box::pin(acts), Box::pin(load));
-        let (done, errors) = tokio::join!(acts, load);
+        let (done, ended) = tokio::join!(acts, load);
         let done = done?;
-        let errors = errors.context("a client of the load")?;
+        let Ended { errors, librdkafka } = ended.context("a client of the load")?;
         if !errors.is_empty() {
             self.fact(format!("readers were told {errors:?}"));
+        }
+        if self.librdkafka {
+            ensure!(librdkafka > 0, "the clients on librdkafka did nothing");
+            self.fact(format!("{librdkafka} operations on librdkafka"));
         }
         Ok(done)
     }
