@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Where runs that fail leave their history and logs.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) keep: Option<PathBuf>,
+    /// A producer and a reader on librdkafka take part in every load.
+    #[arg(long)]
+    pub(crate) librdkafka: bool,
     /// Print the rows and run nothing.
     #[arg(long)]
     pub(crate) list: bool,

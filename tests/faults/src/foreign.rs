@@ -72,6 +72,7 @@ pub(crate) struct Foreign {
     reader: u32,
     open: BTreeMap<(Who, u64), u64>,
     finished: u32,
+    operations: u64,
 }
 
 impl Foreign {
@@ -103,17 +104,18 @@ impl Foreign {
             reader: recorder.process(),
             open: BTreeMap::new(),
             finished: 0,
+            operations: 0,
         };
         let all = (0..PARTITIONS).map(|partition| (key(TOPIC, partition), 0));
         recorder.assign(foreign.reader, all.collect());
         Ok(foreign)
     }
 
-    /// Writes down all that it does until it has finished behind `stop`.
+    /// Writes down all that it does until it has finished behind `stop`; how many operations.
     ///
     /// # Errors
     /// It ended early, did not finish, or had a record refused for good.
-    pub(crate) async fn run(&mut self, stop: &Shutdown, limit: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn run(&mut self, stop: &Shutdown, limit: Duration) -> anyhow::Result<u64> {
         loop {
             tokio::select! {
                 biased;
@@ -130,7 +132,8 @@ impl Foreign {
             anyhow::Ok(())
         };
         let clock = Env::system().clock;
-        timeout(clock.as_ref(), limit, rest).await?
+        timeout(clock.as_ref(), limit, rest).await??;
+        Ok(self.operations)
     }
 
     async fn take(&mut self, line: Option<String>) -> anyhow::Result<()> {
@@ -183,6 +186,7 @@ impl Foreign {
     fn end(&mut self, op: u64, told: Told) -> anyhow::Result<()> {
         let number = self.open.remove(&(told.who, op));
         let number = number.context("an end without a begin")?;
+        self.operations += 1;
         if told.who == Who::Producer {
             let end = told.offset.map_or(End::Info, |_| End::Ok);
             let done = Done {

@@ -36,10 +36,19 @@ pub(crate) struct Load {
     pub(crate) answer_within: Duration,
     /// Producers have to finish so long after the stop.
     pub(crate) finish_within: Duration,
-    /// Whether a producer and a reader on librdkafka take part, where it is installed.
+    /// Whether a producer and a reader on librdkafka take part.
     pub(crate) librdkafka: bool,
     /// Names of the first producer of this load; each load of a run has its own.
     pub(crate) first_producer: u32,
+}
+
+/// What came of a load.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// The errors that readers were told, by name.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Operations of the clients on librdkafka.
+    pub(crate) librdkafka: u64,
 }
 
 impl Default for Load {
@@ -79,7 +88,7 @@ impl Load {
         plans.collect()
     }
 
-    /// Runs until asked to stop; the errors that readers were told, by name.
+    /// Runs until asked to stop.
     ///
     /// # Errors
     /// A client was told what no client may be told, or could not finish.
@@ -89,7 +98,7 @@ impl Load {
         recorder: Recorder,
         seed: u64,
         stop: Shutdown,
-    ) -> anyhow::Result<BTreeMap<String, u64>> {
+    ) -> anyhow::Result<Ended> {
         let producers = self.plans(&pods, seed).into_iter().map(|plan| {
             let witness = Arc::new(recorder.clone());
             produce_before(plan, Some(witness), stop.clone())
@@ -105,14 +114,13 @@ impl Load {
         });
         let mut asker = Asker::new(&recorder, TOPIC, GROUP);
         let foreign = async {
-            match foreign::python().filter(|_| self.librdkafka) {
-                Some(python) => {
-                    let number = self.first_producer + 90;
-                    let mut client = Foreign::start(&python, &pods, number, &recorder)?;
-                    client.run(&stop, self.finish_within).await
-                }
-                None => Ok(()),
+            if !self.librdkafka {
+                return anyhow::Ok(0);
             }
+            let python = foreign::python().context("no librdkafka")?;
+            let number = self.first_producer + 90;
+            let mut client = Foreign::start(&python, &pods, number, &recorder)?;
+            client.run(&stop, self.finish_within).await
         };
         let (produced, read, asked, foreign) = tokio::join!(
             join_all(producers),
@@ -120,7 +128,7 @@ impl Load {
             asker.ask_on(&pods, PARTITIONS, &stop),
             Box::pin(foreign),
         );
-        foreign.context("the clients on librdkafka")?;
+        let librdkafka = foreign.context("the clients on librdkafka")?;
         for history in produced {
             history?;
         }
@@ -129,6 +137,6 @@ impl Load {
         for (name, count) in read?.into_iter().flatten() {
             *errors.entry(name).or_insert(0) += count;
         }
-        Ok(errors)
+        Ok(Ended { errors, librdkafka })
     }
 }

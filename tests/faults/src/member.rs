@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use esker_e2e::load::Connection;
+use esker_env::Env;
 use esker_kafka::KafkaError;
 use esker_kafka::messages::join_group_request::JoinGroupRequestProtocol;
 use esker_kafka::messages::sync_group_request::SyncGroupRequestAssignment;
@@ -22,6 +23,14 @@ pub(crate) const COMMIT: (ApiKey, i16) = (ApiKey::OffsetCommit, 7);
 /// A join waits for the others.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const TRIES_MAX: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+const EVERYTHING: &[u8] = b"everything";
+/// Refusals of a join behind which another one is due.
+const ASK_AGAIN: [KafkaError; 3] = [
+    KafkaError::MemberIdRequired,
+    KafkaError::UnknownMemberId,
+    KafkaError::RebalanceInProgress,
+];
 
 /// A member and its connection.
 #[derive(Debug)]
@@ -32,7 +41,10 @@ pub(crate) struct Member {
     pub(crate) id: String,
     /// The generation that it belongs to.
     pub(crate) generation: i32,
+    /// Whether it has the partitions: whoever leads a generation keeps all of them.
+    pub(crate) owns_all: bool,
     group: String,
+    session: Duration,
 }
 
 fn text(words: &str) -> StrBytes {
@@ -40,7 +52,7 @@ fn text(words: &str) -> StrBytes {
 }
 
 impl Member {
-    /// Joins alone: it leads and owns everything.
+    /// Joins, and has a place in a generation.
     ///
     /// # Errors
     /// The coordinator does not answer, or refuses for good.
@@ -53,27 +65,47 @@ impl Member {
             connection: Connection::open(address).await?,
             id: String::new(),
             generation: -1,
+            owns_all: false,
             group: group.to_owned(),
+            session,
         };
-        for _ in 0..TRIES_MAX {
-            let reply = member.ask_to_join(session).await?;
-            member.id = reply.member_id.to_string();
-            match KafkaError::from_code(reply.error_code).context("an unknown code")? {
-                KafkaError::None => {
-                    member.generation = reply.generation_id;
-                    member.sync().await?;
-                    return Ok(member);
-                }
-                KafkaError::MemberIdRequired => {}
-                error if error.is_retriable() => {}
-                error => bail!("{group} refused a member with {error}"),
-            }
-        }
-        bail!("{group} took no member in {TRIES_MAX} tries")
+        member.enter().await?;
+        Ok(member)
     }
 
-    async fn ask_to_join(&mut self, session: Duration) -> anyhow::Result<JoinGroupResponse> {
-        let session = i32::try_from(session.as_millis())?;
+    /// Joins again, under its id as long as the coordinator knows it.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(crate) async fn enter(&mut self) -> anyhow::Result<()> {
+        let clock = Env::system().clock;
+        self.owns_all = false;
+        for _ in 0..TRIES_MAX {
+            let reply = self.ask_to_join().await?;
+            let error = KafkaError::from_code(reply.error_code).context("an unknown code")?;
+            let is_joined = error == KafkaError::None;
+            if is_joined || error == KafkaError::MemberIdRequired {
+                self.id = reply.member_id.to_string();
+            }
+            if is_joined {
+                self.generation = reply.generation_id;
+                let is_leader = reply.leader == reply.member_id;
+                if self.sync(is_leader).await? {
+                    return Ok(());
+                }
+            }
+            if error == KafkaError::UnknownMemberId {
+                self.id = String::new();
+            }
+            let may_ask = is_joined || ASK_AGAIN.contains(&error) || error.is_retriable();
+            ensure!(may_ask, "{} refused a member with {error}", self.group);
+            clock.sleep(PAUSE).await;
+        }
+        bail!("{} took no member in {TRIES_MAX} tries", self.group)
+    }
+
+    async fn ask_to_join(&mut self) -> anyhow::Result<JoinGroupResponse> {
+        let session = i32::try_from(self.session.as_millis())?;
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(text("range"))
             .with_metadata(Bytes::from_static(
@@ -89,22 +121,19 @@ impl Member {
         self.connection.ask(JOIN, &request, ANSWER_WITHIN).await
     }
 
-    async fn sync(&mut self) -> anyhow::Result<()> {
+    /// Whether the generation still stands.
+    async fn sync(&mut self, is_leader: bool) -> anyhow::Result<bool> {
         let all = SyncGroupRequestAssignment::default()
             .with_member_id(text(&self.id))
-            .with_assignment(Bytes::from_static(b"everything"));
+            .with_assignment(Bytes::from_static(EVERYTHING));
         let request = SyncGroupRequest::default()
             .with_group_id(GroupId(text(&self.group)))
             .with_generation_id(self.generation)
             .with_member_id(text(&self.id))
-            .with_assignments(vec![all]);
+            .with_assignments(is_leader.then_some(all).into_iter().collect());
         let reply: SyncGroupResponse = self.connection.ask(SYNC, &request, ANSWER_WITHIN).await?;
-        let error = KafkaError::from_code(reply.error_code).context("an unknown code")?;
-        ensure!(
-            error == KafkaError::None,
-            "the assignment was refused with {error}"
-        );
-        Ok(())
+        self.owns_all = reply.error_code == 0 && reply.assignment == EVERYTHING;
+        Ok(reply.error_code == 0)
     }
 
     /// What the coordinator says to a heartbeat.

@@ -140,14 +140,15 @@ impl fmt::Display for Summary {
         let at = |percent: usize| {
             let place = recoveries.len() * percent / 100;
             let time = recoveries.get(place.min(recoveries.len().saturating_sub(1)));
-            Duration::from_millis(time.copied().unwrap_or(0))
+            let time = time.map(|millis| Duration::from_millis(*millis));
+            time.map_or("-".to_owned(), |time| format!("{time:.1?}"))
         };
         let not_audited = self.results.iter();
         let not_audited = not_audited.filter(|one| one.audit == Audit::NotAudited);
         write!(
             f,
             "{} passed, {} failed, {} skipped, {} not audited; {} operations, {} acknowledged \
-             records, {} read, {} requests struck; recovery p50 {:.1?}, p99 {:.1?}",
+             records, {} read, {} requests struck; recovery p50 {}, p99 {}",
             self.count(Verdict::Passed),
             self.count(Verdict::Failed),
             self.count(Verdict::Skipped),

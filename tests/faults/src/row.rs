@@ -59,6 +59,7 @@ impl Row {
 
 /// The rows, by number.
 pub(crate) const ROWS: &[Row] = &[
+    row(0, "self-check: older state restored", DIR).short_on(StoreName::Dir),
     row(1, "kill -9 under load", ALL).short_on(StoreName::Dir),
     row(2, "SIGSTOP, then SIGCONT", LOCAL),
     row(3, "SIGTERM drains under load", ALL).short_on(StoreName::Minio),
@@ -91,6 +92,7 @@ pub(crate) const ROWS: &[Row] = &[
         .strikes()
         .short_on(StoreName::Minio),
     row(36, "topic deleted and made again", LOCAL),
+    row(37, "kills while a group rebalances", LOCAL),
     row(38, "group member silent too long", LOCAL),
     row(47, "resets, silence, a thin line", LOCAL),
     row(50, "everything killed, the store too", MINIO),
@@ -122,7 +124,7 @@ mod tests {
             assert!(row.short.is_none_or(|store| row.stores.contains(&store)));
             assert!(row.name.len() <= 36, "{}", row.name);
         }
-        for number in [1, 3, 8, 19, 20, 33, 57] {
+        for number in [0, 1, 3, 8, 19, 20, 33, 57] {
             let row = ROWS.iter().find(|row| row.number == number);
             assert!(row.is_some_and(|row| row.short.is_some()), "{number}");
         }

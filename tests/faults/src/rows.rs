@@ -6,6 +6,7 @@ mod host;
 mod journal;
 mod kills;
 mod reads;
+mod rebalance;
 mod segments;
 mod store;
 
@@ -19,6 +20,7 @@ use crate::scene::Scene;
 /// Something that is required does not hold, or [`crate::outcome::CannotRun`].
 pub(crate) async fn act(number: u32, scene: &mut Scene) -> anyhow::Result<()> {
     match number {
+        0 => Box::pin(store::older_state(scene)).await,
         1 => Box::pin(kills::kill(scene)).await,
         2 => Box::pin(kills::stop_and_continue(scene)).await,
         3 => Box::pin(kills::drain(scene)).await,
@@ -43,6 +45,7 @@ pub(crate) async fn act(number: u32, scene: &mut Scene) -> anyhow::Result<()> {
         31 => Box::pin(reads::cold_start(scene)).await,
         33 => Box::pin(reads::damaged(scene)).await,
         36 => Box::pin(clients::topic_again(scene)).await,
+        37 => Box::pin(rebalance::leader_changes(scene)).await,
         38 => Box::pin(clients::silent_member(scene)).await,
         47 => Box::pin(clients::bad_line(scene)).await,
         50 => Box::pin(kills::everything(scene)).await,

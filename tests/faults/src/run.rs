@@ -9,6 +9,7 @@ use esker_env::{Env, timeout};
 
 use crate::arguments::{Arguments, StoreName};
 use crate::audit::Audit;
+use crate::foreign;
 use crate::outcome::{CannotRun, Outcome, Summary, TABLE_HEAD, Verdict, millis};
 use crate::row::{ROWS, Row};
 use crate::rows;
@@ -48,6 +49,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let start = clock.now();
     let first = turns(arguments, arguments.seed);
     ensure!(!first.is_empty(), "no row is left: see --list");
+    let is_missing = arguments.librdkafka && foreign::python().is_none();
+    ensure!(!is_missing, "no librdkafka: run .ci/bootstrap compat");
     writeln!(out, "{TABLE_HEAD}")?;
     let mut summary = Summary::default();
     let mut seed = arguments.seed;
@@ -128,6 +131,7 @@ async fn run_one(arguments: &Arguments, turn: Turn) -> Outcome {
         seed: turn.seed,
         is_long: arguments.minutes.is_some(),
         is_open_store: turn.row.is_open_store,
+        librdkafka: arguments.librdkafka,
     };
     let ended = match Box::pin(Scene::open(opening)).await {
         Ok(mut scene) => {
@@ -158,7 +162,7 @@ async fn run_one(arguments: &Arguments, turn: Turn) -> Outcome {
             } else {
                 Verdict::Failed
             };
-            outcome.why = Some(format!("{error:?}"));
+            outcome.why = Some(format!("{error:#}"));
         }
     }
     outcome.seconds = clock.now().since(start).as_secs_f64();

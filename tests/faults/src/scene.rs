@@ -15,7 +15,7 @@ use esker_testkit::Rule;
 
 use crate::asker::end_of;
 use crate::audit::{Audit, audit};
-use crate::load::{Load, PARTITIONS, TOPIC};
+use crate::load::{Ended, Load, PARTITIONS, TOPIC};
 use crate::pod::Pod;
 use crate::reader::{PodAddress, Reader};
 use crate::recorder::{Recorder, key};
@@ -50,6 +50,9 @@ pub(crate) struct Scene {
     pub(crate) recovery_max: Option<Duration>,
     /// Whether the checks behind the run are the row's own.
     pub(crate) is_checked_by_row: bool,
+    /// Whether the history has to be found broken: the run shows that the checks can fail.
+    pub(crate) is_broken_on_purpose: bool,
+    librdkafka: bool,
     loads: u32,
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct Opening {
     pub(crate) is_long: bool,
     /// The store looks at no signature, so that proxies may change what is signed.
     pub(crate) is_open_store: bool,
+    /// Clients on librdkafka take part in every load.
+    pub(crate) librdkafka: bool,
 }
 
 impl Scene {
@@ -92,6 +97,8 @@ impl Scene {
             facts: Vec::new(),
             recovery_max: None,
             is_checked_by_row: false,
+            is_broken_on_purpose: false,
+            librdkafka: opening.librdkafka,
             loads: 0,
         })
     }
@@ -185,6 +192,7 @@ impl Scene {
     ) -> anyhow::Result<T> {
         let load = Load {
             first_producer: load.first_producer + self.loads * 100,
+            librdkafka: self.librdkafka,
             ..load
         };
         self.loads += 1;
@@ -197,11 +205,15 @@ impl Scene {
             done
         };
         let (acts, load) = (Box::pin(acts), Box::pin(load));
-        let (done, errors) = tokio::join!(acts, load);
+        let (done, ended) = tokio::join!(acts, load);
         let done = done?;
-        let errors = errors.context("a client of the load")?;
+        let Ended { errors, librdkafka } = ended.context("a client of the load")?;
         if !errors.is_empty() {
             self.fact(format!("readers were told {errors:?}"));
+        }
+        if self.librdkafka {
+            ensure!(librdkafka > 0, "the clients on librdkafka did nothing");
+            self.fact(format!("{librdkafka} operations on librdkafka"));
         }
         Ok(done)
     }
@@ -318,6 +330,14 @@ impl Scene {
         }
         for pod in &self.pods {
             pod.check_log()?;
+        }
+        if self.is_broken_on_purpose {
+            let report = esker_history::check_file(&self.recorder.flush()?)?;
+            ensure!(!report.clean, "what was lost was not found: {report}");
+            let counts = format!("found: {:?}", report.counts);
+            self.fact(counts);
+            let audit = Audit::NotDue;
+            return Ok(Checked { report, audit });
         }
         let report = self.check_history()?;
         if self.is_checked_by_row {

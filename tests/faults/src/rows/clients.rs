@@ -191,13 +191,14 @@ pub(super) async fn bad_line(scene: &mut Scene) -> anyhow::Result<()> {
 /// Row 36. A topic is deleted and made again under the same name: each one has its own records.
 pub(super) async fn topic_again(scene: &mut Scene) -> anyhow::Result<()> {
     scene.leader().await?;
-    let rounds = if scene.is_long { 40 } else { 10 };
+    let rounds = if scene.is_long { 200 } else { 40 };
     scene
         .under_load(async |scene| {
             let address = scene.pod(0)?.kafka.to_string();
             let client = Client::connect(&address, "faults", Env::system()).await?;
             for round in 0..rounds {
                 one_life(scene, &client, round).await?;
+                scene.pause_within(0, 120).await;
             }
             Ok(())
         })

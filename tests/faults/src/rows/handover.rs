@@ -151,26 +151,19 @@ pub(super) async fn cut_apart(scene: &mut Scene) -> anyhow::Result<()> {
         .await?;
     scene.pod(1)?.spawn()?;
     scene.recovery_max = Some(Duration::from_secs(30));
-    let cut_for = if scene.is_long { 30.0 } else { 12.0 };
+    let cut_for = if scene.is_long { 30 } else { 12 };
     let ends = scene
         .under_load(async |scene| {
             scene.pause_within(1500, 2500).await;
             for line in &lines {
                 line.close();
             }
-            let mut ends = 0_u32;
-            let deadline = scene.env.clock.now();
-            let deadline = deadline.after(Duration::from_secs_f64(cut_for));
-            while scene.env.clock.now() < deadline {
-                ends += restart_ended(scene).await?;
-            }
+            let mut ends = restart_ended_for(scene, Duration::from_secs(cut_for)).await?;
             for line in &lines {
                 line.open();
             }
             scene.recorder.mark();
-            for _ in 0..100 {
-                ends += restart_ended(scene).await?;
-            }
+            ends += restart_ended_for(scene, Duration::from_secs(10)).await?;
             scene.leading().await?;
             Ok(ends)
         })
@@ -179,16 +172,19 @@ pub(super) async fn cut_apart(scene: &mut Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts again whichever process has ended, as a supervisor does; takes 100 ms.
-async fn restart_ended(scene: &mut Scene) -> anyhow::Result<u32> {
+/// For so long starts again whichever process has ended, as a supervisor does; how often.
+pub(super) async fn restart_ended_for(scene: &mut Scene, time: Duration) -> anyhow::Result<u32> {
+    let deadline = scene.env.clock.now().after(time);
     let mut count = 0;
-    for pod in &mut scene.pods {
-        let look = Duration::from_millis(20);
-        if pod.ended_within(look).await.is_ok() {
-            pod.spawn()?;
-            count += 1;
+    while scene.env.clock.now() < deadline {
+        for pod in &mut scene.pods {
+            let look = Duration::from_millis(20);
+            if pod.ended_within(look).await.is_ok() {
+                pod.spawn()?;
+                count += 1;
+            }
         }
+        scene.pause(0.2).await;
     }
-    scene.pause(0.06).await;
     Ok(count)
 }

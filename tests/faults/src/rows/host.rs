@@ -1,5 +1,6 @@
 //! The machine below a process: memory, processor, clock, file systems.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +65,37 @@ impl ControlGroup {
     fn add(&self, process: u32) -> anyhow::Result<()> {
         self.set("cgroup.procs", &process.to_string())
     }
+
+    /// How often its processes had used up their share.
+    fn throttled(&self) -> anyhow::Result<u64> {
+        let text = std::fs::read_to_string(self.directory.join("cpu.stat"))?;
+        let mut rows = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("nr_throttled "));
+        Ok(rows.next().context("no nr_throttled")?.trim().parse()?)
+    }
+
+    /// Starts a process inside, so that all its memory counts.
+    fn wrapper(&self) -> Vec<String> {
+        const SCRIPT: &str = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        let directory = self.directory.display().to_string();
+        vec![
+            "sh".to_owned(),
+            "-c".to_owned(),
+            SCRIPT.to_owned(),
+            directory,
+        ]
+    }
+
+    fn used_bytes(&self) -> anyhow::Result<u64> {
+        let file = if self.is_v2 {
+            "memory.current"
+        } else {
+            "memory.usage_in_bytes"
+        };
+        let text = std::fs::read_to_string(self.directory.join(file))?;
+        Ok(text.trim().parse()?)
+    }
 }
 
 impl Drop for ControlGroup {
@@ -72,23 +104,28 @@ impl Drop for ControlGroup {
     }
 }
 
-/// Row 5. Memory is held at 192 MiB under load, then taken away until the system kills.
+/// Row 5. Memory is held at 192 MiB under load, then at what is used, until the system kills.
 pub(super) async fn memory(scene: &mut Scene) -> anyhow::Result<()> {
     const LIMIT_BYTES: u64 = 192 * 1024 * 1024;
-    const LESS_BYTES: u64 = 8 * 1024 * 1024;
+    const LESS_SHARE: u64 = 16;
+    const TIGHTENED_MAX: u32 = 60;
     let group = ControlGroup::make("memory").ok_or(CannotRun("no memory control group"))?;
     group.limit_memory(LIMIT_BYTES)?;
+    let place = scene.add_pod().await?;
+    let pod = scene.pod(place)?;
+    pod.add_arguments(&[
+        "--produce-buffer-bytes",
+        "33554432",
+        "--cache-bytes",
+        "33554432",
+    ]);
+    pod.arguments.wrapper = group.wrapper();
+    pod.start().await?;
+    let id = pod.process()?.id();
     scene
-        .leader_with(&[
-            "--produce-buffer-bytes",
-            "33554432",
-            "--cache-bytes",
-            "33554432",
-        ])
+        .create_topic(crate::load::TOPIC, crate::load::PARTITIONS)
         .await?;
     scene.recovery_max = Some(RESTART_MAX);
-    let id = scene.pod(0)?.process()?.id();
-    group.add(id)?;
     let load = Load {
         idempotent: 4,
         readers: 4,
@@ -99,21 +136,23 @@ pub(super) async fn memory(scene: &mut Scene) -> anyhow::Result<()> {
         .under(load, async |scene| {
             scene.pause(if scene.is_long { 15.0 } else { 4.0 }).await;
             let peak = resident_peak(id)?;
-            let mut bytes = LIMIT_BYTES;
-            let status = loop {
-                bytes = (bytes / 2).max(LESS_BYTES);
-                // Refused while it holds more: the next load makes the system choose.
-                let _ = group.limit_memory(bytes);
-                let soon = Duration::from_secs(1);
-                if let Ok(status) = scene.pod(0)?.ended_within(soon).await {
-                    break Some(status);
+            let mut status = None;
+            for _ in 0..TIGHTENED_MAX {
+                // Cached pages go first. Refused when nothing can go any more: then the limit of
+                // before is what is used, and whoever asks for more is killed.
+                let used = group.used_bytes()?;
+                let _ = group.limit_memory(used - used / LESS_SHARE);
+                let soon = Duration::from_millis(200);
+                if let Ok(ended) = scene.pod(0)?.ended_within(soon).await {
+                    status = Some(ended);
+                    break;
                 }
-                if bytes == LESS_BYTES {
-                    scene.pod(0)?.kill9()?;
-                    break None;
-                }
-            };
+            }
+            if status.is_none() {
+                scene.pod(0)?.kill9()?;
+            }
             scene.recorder.mark();
+            scene.pod(0)?.arguments.wrapper.clear();
             scene.pod(0)?.start().await?;
             scene.pause(1.5).await;
             Ok((peak, status))
@@ -148,6 +187,9 @@ pub(super) async fn processor(scene: &mut Scene) -> anyhow::Result<()> {
             Ok(())
         })
         .await?;
+    let throttled = group.throttled()?;
+    ensure!(throttled > 0, "the processor was never taken away");
+    scene.fact(format!("stopped {throttled} times for the rest of 100 ms"));
     // The group can go only when the process has.
     scene.pod(0)?.stop().await?;
     scene.pod(0)?.start().await?;
@@ -191,15 +233,20 @@ pub(super) async fn clock(scene: &mut Scene) -> anyhow::Result<()> {
                 set(jump)?;
                 scene.recorder.mark();
                 scene.pause_within(300, 900).await;
-                if scene.rng.below(2) == 0 {
-                    scene.pod(0)?.kill9()?;
-                    scene.pod(0)?.start().await?;
-                }
+                scene.pod(0)?.kill9()?;
+                scene.pod(0)?.start().await?;
             }
             scene.pause(1.0).await;
             Ok(())
         })
         .await?;
+    // Its own log tells what time it took it to be: `YYYY-MM-DDTHH:M` of each line.
+    let log = scene.pod(0)?.log();
+    let stamps = log
+        .lines()
+        .filter_map(|line| line.split_once("\"timestamp\":\""));
+    let tens: BTreeSet<&str> = stamps.filter_map(|(_, rest)| rest.get(..15)).collect();
+    ensure!(tens.len() > 2, "the clock did not jump: {tens:?}");
     scene.fact(format!("jumps of {jumps:?} seconds"));
     Ok(())
 }

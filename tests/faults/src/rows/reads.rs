@@ -80,7 +80,9 @@ pub(super) async fn damaged(scene: &mut Scene) -> anyhow::Result<()> {
         scene
             .under_load(async |scene| {
                 scene.pause(4.0).await;
-                scene.heal()
+                scene.heal()?;
+                scene.pause(1.5).await;
+                Ok(())
             })
             .await?;
     }

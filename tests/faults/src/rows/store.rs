@@ -1,14 +1,18 @@
 //! The whole store: away, refusing, asked by the wrong cluster.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use esker_testkit::{Reply, Rule, ShapedFault};
 
+use super::handover::restart_ended_for;
 use super::segments::load_under;
-use crate::load::{PARTITIONS, TOPIC};
+use crate::load::{Load, PARTITIONS, TOPIC};
 use crate::scene::Scene;
 
+/// All is well so soon behind the last refusal.
+const HEALED_WITHIN: Duration = Duration::from_secs(30);
 /// A process that may not start has ended within this.
 const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -34,12 +38,14 @@ pub(super) async fn outage(scene: &mut Scene) -> anyhow::Result<()> {
     let replies = [Reply::Code(503), Reply::Rst, Reply::Hang];
     let chosen = usize::try_from(scene.seed % 3)?;
     let reply = *replies.get(chosen).context("a reply")?;
-    let length = if scene.is_long { 60.0 } else { 10.0 };
-    scene.fact(format!("{reply:?} for {length} s"));
-    load_under(scene, &[Rule::new(ShapedFault::Fb { reply })], length).await
+    let length = Duration::from_secs(if scene.is_long { 60 } else { 10 });
+    scene.fact(format!("{reply:?} for {length:?}"));
+    let rules = [Rule::new(ShapedFault::Fb { reply })];
+    supervised_under(scene, &rules, length).await
 }
 
-/// Row 14. Credentials are refused, then called expired, then taken.
+/// Row 14. Credentials are refused, then called expired, then taken. A process whose journal is
+/// refused ends; whoever supervises it starts it again until it is let in.
 pub(super) async fn credentials(scene: &mut Scene) -> anyhow::Result<()> {
     scene.leader().await?;
     let half = if scene.is_long { 15_000 } else { 3_000 };
@@ -55,8 +61,35 @@ pub(super) async fn credentials(scene: &mut Scene) -> anyhow::Result<()> {
             ..cred(true)
         },
     ];
-    let length = Duration::from_millis(half * 2).as_secs_f64();
-    load_under(scene, &rules, length).await
+    supervised_under(scene, &rules, Duration::from_millis(half * 2)).await
+}
+
+/// The usual load under rules for so long, then without. Processes that end are started again, as
+/// a supervisor does: a journal that is refused for good ends its process.
+async fn supervised_under(
+    scene: &mut Scene,
+    rules: &[Rule],
+    refused_for: Duration,
+) -> anyhow::Result<()> {
+    scene.recovery_max = Some(HEALED_WITHIN);
+    let load = Load {
+        finish_within: Duration::from_secs(90),
+        ..Load::default()
+    };
+    let restarts = scene
+        .under(load, async |scene| {
+            scene.pause_within(500, 1000).await;
+            scene.rules(rules)?;
+            let mut restarts = restart_ended_for(scene, refused_for).await?;
+            scene.heal()?;
+            restarts += restart_ended_for(scene, Duration::from_secs(3)).await?;
+            scene.leading().await?;
+            scene.pause(1.0).await;
+            Ok(restarts)
+        })
+        .await?;
+    scene.fact(format!("ended and started again {restarts} times"));
+    Ok(())
 }
 
 /// Row 26. A store that looks at no condition is refused at the start, whatever lies in it.
@@ -91,6 +124,39 @@ pub(super) async fn no_conditions(scene: &mut Scene) -> anyhow::Result<()> {
             Ok(())
         })
         .await
+}
+
+/// Row 0, of no matrix: the bucket is replaced by an older copy of itself, which no process can
+/// tell from the truth. The history must show it, else a passed row would mean nothing.
+pub(super) async fn older_state(scene: &mut Scene) -> anyhow::Result<()> {
+    let bucket = scene.store.path().join("bucket");
+    let old = scene.store.path().join("older");
+    scene.leader().await?;
+    for copy_behind in [true, false] {
+        scene
+            .under_load(async |scene| {
+                scene.pause(1.5).await;
+                Ok(())
+            })
+            .await?;
+        scene.read_all(TOPIC, PARTITIONS, false).await?;
+        scene.stop_all().await?;
+        if copy_behind {
+            copy(&bucket, &old).await?;
+            scene.pod(0)?.start().await?;
+        }
+    }
+    std::fs::remove_dir_all(&bucket)?;
+    copy(&old, &bucket).await?;
+    scene.pod(0)?.start().await?;
+    scene.is_broken_on_purpose = true;
+    Ok(())
+}
+
+async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let copy = esker_e2e::Program::new("cp").args(["-r"]).args([from, to]);
+    copy.succeed().await?;
+    Ok(())
 }
 
 /// Row 55. Another cluster's name: refused, and nothing in the bucket has changed.

@@ -312,6 +312,29 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_sticks_strikes_the_key_that_it_chose_and_no_other() {
+        let mut active = ActiveRule::new(Rule {
+            nth: Some(2),
+            times: Some(3),
+            sticks: true,
+            ..Rule::new(ShapedFault::Trunc)
+        });
+        let rng = Rng::from_seed(5);
+        let mut ask = |key| {
+            let seen = Seen {
+                method: "PUT",
+                operation: StoreOperation::Put,
+                key,
+            };
+            active.strike(seen, Duration::ZERO, &rng).is_some()
+        };
+
+        let struck = ["a", "b", "c", "b", "a", "b", "b"].map(&mut ask);
+
+        assert_eq!(struck, [false, true, false, true, false, true, false]);
+    }
+
+    #[test]
     fn rules_read_from_json_and_unknown_fields_are_refused() {
         let text = r#"[{"method":"PUT","key_contains":"/sessions/","probability":0.1,
             "fault":{"kind":"fa","reply":{"code":503}}},

@@ -257,6 +257,52 @@ async fn flip_changes_a_bit_of_what_is_read() {
 }
 
 #[tokio::test]
+async fn short_leaves_out_half_and_says_so_and_the_decision_is_logged() {
+    let world = world(Vec::new()).await;
+    let _ = world.put().await;
+    world.shaper.set_rules(vec![Rule::new(ShapedFault::Short)]);
+
+    let read = world.bucket.get(&key(), ReadRange::Full).await;
+
+    // Whoever knows how long the object is sees it; the client cannot.
+    let half = body().len() / 2;
+    let bytes = read.unwrap().unwrap().bytes;
+    assert_eq!(bytes, body().slice(..half));
+    let log = world.shaper.decisions();
+    assert_eq!((log.seed, log.forgotten), (1, 0));
+    let told = log
+        .decisions
+        .first()
+        .map(|one| (one.kind.as_str(), one.method.as_str()));
+    assert_eq!(told, Some(("SHORT", "GET")));
+    assert!(
+        log.decisions
+            .iter()
+            .all(|one| one.key.ends_with(key().as_str()))
+    );
+}
+
+#[tokio::test]
+async fn unordlist_deals_the_keys_of_a_page_anew() {
+    let world = world(Vec::new()).await;
+    for number in 0..9 {
+        let key = ObjectKey::from_listing(&format!("c/sessions/aa/s/{number}")).unwrap();
+        let _ = world.bucket.put_if_absent(&key, body()).await;
+    }
+    let prefix = ObjectKey::from_listing("c/").unwrap();
+    let fresh = world.bucket.list_after(&prefix, None, 10).await.unwrap();
+    world.shaper.set_rules(vec![Rule {
+        operation: Some(StoreOperation::List),
+        ..Rule::new(ShapedFault::UnordList)
+    }]);
+
+    let dealt = world.bucket.list_after(&prefix, None, 10).await.unwrap();
+
+    assert_eq!((fresh.len(), dealt.len()), (9, 9));
+    assert_eq!(world.shaper.report().struck("UNORDLIST"), 1);
+}
+
+#[tokio::test]
 async fn stalelist_hides_what_was_put_lately() {
     let world = world(Vec::new()).await;
     let _ = world.put().await;
