@@ -12,8 +12,9 @@ use crate::run::{Outcome, Watch, run};
 use crate::store_faults::StoreFault;
 
 /// Faults that every run of many seeds must show, besides those of the store.
-const EXPECTED: [&str; 25] = [
-    "challenger stopped",
+const EXPECTED: [&str; 26] = [
+    "process stopped with a journal put on its way",
+    "process stopped with a segment on its way",
     "put lost with its process",
     "leader cut off from the store",
     "process killed",

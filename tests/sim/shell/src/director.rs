@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_env::Rng;
+use esker_object::KeyClass;
 
 use crate::clock::sleep;
 use crate::store_faults::Weather;
@@ -29,6 +30,7 @@ enum Action {
     Suspect,
     Isolate,
     StopChallenger,
+    StopInPut,
     CutPods,
     CutStore,
     CutClients,
@@ -38,7 +40,7 @@ enum Action {
     NetTrouble,
 }
 
-const ACTIONS: [Action; 15] = [
+const ACTIONS: [Action; 16] = [
     Action::Kill,
     Action::Stop,
     Action::StopLeader,
@@ -47,6 +49,7 @@ const ACTIONS: [Action; 15] = [
     Action::Suspect,
     Action::Isolate,
     Action::StopChallenger,
+    Action::StopInPut,
     Action::CutPods,
     Action::CutStore,
     Action::CutClients,
@@ -108,42 +111,10 @@ impl Director {
 
     /// SIGSTOP, and SIGCONT later.
     fn stop(&self, index: usize, name: &'static str) {
-        let Some(slot) = self.world.pods.get(index) else {
-            return;
-        };
-        let life = slot.life();
-        let Some(life) = life.as_ref().filter(|life| !life.suspension.is_paused()) else {
-            return;
-        };
-        let was_leading = life
-            .metadata
-            .as_ref()
-            .is_some_and(|service| service.status().is_leading());
-        let suspension = life.suspension.clone();
-        let (number, length) = (life.number, self.seconds(0.3, 45.0));
-        suspension.pause();
-        self.world.count_fault(name);
-        self.world
-            .event(format_args!("stop pod {index} for {length:?}"));
-        let world = Arc::clone(&self.world);
-        self.world.spawn(async move {
-            sleep(length).await;
-            let alive = world.pods.get(index).is_some_and(|slot| {
-                slot.life()
-                    .as_ref()
-                    .is_some_and(|life| life.number == number)
-            });
-            let others = world
-                .leaders()
-                .into_iter()
-                .filter(|leader| *leader != index)
-                .count();
-            if alive && was_leading && others > 0 {
-                world.count_fault("zombie leader goes on");
-            }
-            world.event(format_args!("pod {index} goes on"));
-            suspension.resume();
-        });
+        let length = self.seconds(0.3, 45.0);
+        if self.world.stop(index, length) {
+            self.world.count_fault(name);
+        }
     }
 
     fn drain(&self, index: usize) {
@@ -157,7 +128,7 @@ impl Director {
         }
     }
 
-    /// A candidate that is stopped while it takes over, or shortly before or after.
+    /// A candidate that is stopped while its seal is on its way: what it has read is old by then.
     fn stop_challenger(&self) {
         let Some(leader) = self.leader() else {
             return;
@@ -169,11 +140,18 @@ impl Director {
         let Some(other) = others.get(self.pick(others.len())).copied() else {
             return;
         };
-        let (director, delay) = (self.clone(), self.seconds(0.0, 5.0));
-        self.world.spawn(async move {
-            sleep(delay).await;
-            director.stop(other, "challenger stopped");
-        });
+        let length = self.seconds(3.0, 40.0);
+        self.world.set_trap(other, KeyClass::Journal, length);
+    }
+
+    /// Any pod, stopped while its next put of a kind is on its way.
+    fn stop_in_put(&self) {
+        let class = match self.rng.below(2) {
+            0 => KeyClass::Journal,
+            _ => KeyClass::Session,
+        };
+        let length = self.seconds(1.0, 40.0);
+        self.world.set_trap(self.any_pod(), class, length);
     }
 
     /// A leader that cannot hear that it is deposed, while others can still ask it.
@@ -210,9 +188,10 @@ impl Director {
         if one == other {
             return;
         }
-        let (there, back) = match self.rng.below(3) {
+        // A store whose replies alone are lost is the hardest to tell from one that is slow.
+        let (there, back) = match self.rng.below(4) {
             0 => (true, false),
-            1 => (false, true),
+            1 | 2 => (false, true),
             _ => (true, true),
         };
         self.world.count_fault(name);
@@ -267,6 +246,7 @@ impl Director {
             }
             Action::Isolate => self.isolate(),
             Action::StopChallenger => self.stop_challenger(),
+            Action::StopInPut => self.stop_in_put(),
             Action::CutPods => {
                 let (one, other) = (Place::Pod(self.any_pod()), Place::Pod(self.any_pod()));
                 self.cut(one, other, "pods cut off from each other");
@@ -327,6 +307,7 @@ impl Director {
         world.set_weather(Weather::Fair);
         world.set_net_trouble(false);
         world.mend_all();
+        world.clear_traps();
         for slot in &world.pods {
             slot.suspected.store(0, Ordering::Relaxed);
             if let Some(life) = slot.life().as_ref() {

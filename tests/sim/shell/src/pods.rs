@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use esker_cache::{CacheConfig, PlainCache, SegmentCache};
 use esker_chain::Chain;
@@ -18,7 +19,7 @@ use esker_types::ClusterId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::clock::SimClock;
+use crate::clock::{SimClock, sleep};
 use crate::net::Call;
 use crate::options::Roles;
 use crate::remote::Remote;
@@ -95,6 +96,10 @@ impl PodSlot {
         service.is_some_and(|service| service.status().is_leading())
     }
 
+    pub(crate) fn life_number(&self) -> Option<u64> {
+        self.life().as_ref().map(|life| life.number)
+    }
+
     /// All its tasks are dropped where they stand, and its memory with them.
     pub(crate) fn kill(&self) {
         let life = self.life().take();
@@ -137,8 +142,8 @@ impl LeaderProbe for Probe {
                     Some(async move { service.status().owner() == Some(owner) }.boxed())
                 }),
             );
-            let limit = std::time::Duration::from_secs(2);
-            let asked = futures::future::select(Box::pin(asked), crate::clock::sleep(limit));
+            let limit = Duration::from_secs(2);
+            let asked = futures::future::select(Box::pin(asked), sleep(limit));
             matches!(asked.await, futures::future::Either::Left((Ok(true), _)))
         }
         .boxed()
@@ -205,8 +210,8 @@ impl Process {
             futures::future::Either::Right((Err(failure), _)) => End::Ingest(failure),
             futures::future::Either::Right((Ok(()), metadata)) => {
                 stop_metadata.request();
-                let limit = std::time::Duration::from_secs(20);
-                match futures::future::select(metadata, crate::clock::sleep(limit)).await {
+                let limit = Duration::from_secs(20);
+                match futures::future::select(metadata, sleep(limit)).await {
                     futures::future::Either::Left((Err(failure), _)) => End::Metadata(failure),
                     _ => End::Stopped,
                 }
@@ -332,6 +337,33 @@ impl World {
             let (service, _, task) = MetadataService::start(self.options.metadata, parts);
             (service, task)
         })
+    }
+
+    /// Stops a pod for `length`; `false` when it does not live or is stopped already.
+    pub(crate) fn stop(self: &Arc<Self>, index: usize, length: Duration) -> bool {
+        let Some(slot) = self.pods.get(index) else {
+            return false;
+        };
+        let was_leading = slot.is_leading();
+        let (number, suspension) = match slot.life().as_ref() {
+            Some(life) if !life.suspension.is_paused() => (life.number, life.suspension.clone()),
+            Some(_) | None => return false,
+        };
+        suspension.pause();
+        self.event(format_args!("stop pod {index} for {length:?}"));
+        let world = Arc::clone(self);
+        self.spawn(async move {
+            sleep(length).await;
+            let slot = world.pods.get(index);
+            let lives = slot.is_some_and(|slot| slot.life_number() == Some(number));
+            let others = world.leaders().into_iter().any(|leader| leader != index);
+            if lives && was_leading && others {
+                world.count_fault("zombie leader goes on");
+            }
+            world.event(format_args!("pod {index} goes on"));
+            suspension.resume();
+        });
+        true
     }
 
     fn ended(&self, index: usize, number: u64, end: &End) {

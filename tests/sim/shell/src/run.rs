@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use esker_history::format::Line;
+use futures::future::{Either, select};
 
 use crate::client::{Client, Shared, Target};
 use crate::clock::sleep;
@@ -48,6 +49,9 @@ pub struct Outcome {
 /// Time from the heal to the first acknowledgement, and to everything acknowledged (P7, targets).
 const LIVE_WITHIN: Duration = Duration::from_secs(60);
 
+/// Time to make topics and to get producer ids, before any fault.
+const SET_UP_WITHIN: Duration = Duration::from_secs(120);
+
 /// Runs one seed to its end on a runtime of its own, in this thread.
 #[must_use]
 pub fn run(seed: u64, watch: Watch) -> Outcome {
@@ -67,6 +71,8 @@ pub fn run(seed: u64, watch: Watch) -> Outcome {
     let play = std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
             Box::pin(scenario.play()).await;
+            let at = world.elapsed();
+            world.log().ended_at = at;
             // Nothing runs any more that could still say something.
             for slot in &world.pods {
                 slot.kill();
@@ -149,19 +155,35 @@ impl Scenario {
             world.start(slot.index);
         }
         world.spawn(self.director.clone().supervise());
-        let mut targets = Vec::new();
-        for (number, partitions) in world.options.topics.iter().enumerate() {
-            targets.extend(self.client("topics").make_topic(number, *partitions).await);
-        }
-        self.load(&targets).await;
+        let Some(targets) = self.set_up().await else {
+            world.violation("topics and producers were not to be had".to_owned());
+            return;
+        };
         self.director.direct().await;
         let acked = world.recorder().acked;
         self.director.heal();
-        self.lives_on(acked).await;
-        self.wind_down().await;
-        self.read_everything(&targets).await;
-        let at = world.elapsed();
-        world.log().ended_at = at;
+        // Where nothing goes on there is nothing more to learn, at great length.
+        if self.lives_on(acked).await {
+            self.wind_down().await;
+            self.read_everything(&targets).await;
+        }
+    }
+
+    /// Topics and clients; `None` when they do not come into being although nothing is wrong yet.
+    async fn set_up(&self) -> Option<Vec<Target>> {
+        let set_up = async {
+            let mut targets = Vec::new();
+            for (number, partitions) in self.world.options.topics.iter().enumerate() {
+                let client = self.client("topics");
+                targets.extend(client.make_topic(number, *partitions).await);
+            }
+            self.load(&targets).await;
+            targets
+        };
+        match select(Box::pin(set_up), sleep(SET_UP_WITHIN)).await {
+            Either::Left((targets, _)) => Some(targets),
+            Either::Right(((), _)) => None,
+        }
     }
 
     /// Starts all clients.
@@ -197,7 +219,7 @@ impl Scenario {
     }
 
     /// Acknowledgements flow again soon after the heal.
-    async fn lives_on(&self, acked: u64) {
+    async fn lives_on(&self, acked: u64) -> bool {
         let begun = self.world.elapsed();
         while self.world.recorder().acked <= acked + 5 {
             if self.world.elapsed() - begun > LIVE_WITHIN {
@@ -206,11 +228,12 @@ impl Scenario {
                     .collect();
                 self.world
                     .violation(format!("no acknowledgement after the heal: {states:?}"));
-                return;
+                return false;
             }
             sleep(Duration::from_millis(100)).await;
         }
         sleep(Duration::from_secs(3)).await;
+        true
     }
 
     /// Every batch that was begun is acknowledged.

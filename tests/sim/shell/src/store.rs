@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use esker_env::Rng;
 use esker_object::{
-    Bucket, ListedObject, ObjectKey, ObjectRead, Operation, PutOutcome, ReadRange, StoreError,
-    StoreErrorKind,
+    Bucket, KeyClass, ListedObject, ObjectKey, ObjectRead, Operation, PutOutcome, ReadRange,
+    StoreError, StoreErrorKind,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::oneshot;
@@ -379,7 +379,17 @@ impl PodBucket {
 impl Bucket for PodBucket {
     fn put_if_absent<'a>(&'a self, key: &'a ObjectKey, body: Bytes) -> BoxFuture<'a, PutOutcome> {
         async move {
-            let fate = self.fate(Operation::Put, key);
+            let mut fate = self.fate(Operation::Put, key);
+            if let Some(length) = self.world.take_trap(self.pod, key)
+                && self.world.stop(self.pod, length)
+            {
+                let class = key.class();
+                self.world.count_fault(match class {
+                    KeyClass::Journal => "process stopped with a journal put on its way",
+                    _ => "process stopped with a segment on its way",
+                });
+                fate.there = length.mul_f64(0.7);
+            }
             self.send(self.clone().put(fate, body)).await
         }
         .boxed()

@@ -39,7 +39,7 @@ faults! {
     BeforeRefused, "store FB refused: not done, and said so", 60_000;
     BeforeHang, "store FB hang: not done, no answer", 30_000;
     AfterCode, "store FA code: done, 500", 60_000;
-    AfterHang, "store FA hang: done, no answer", 30_000;
+    AfterHang, "store FA hang: done, no answer", 60_000;
     Hold, "store HOLD: put done long after", 40_000;
     Twice, "store DUP: put done twice", 60_000;
     Slow, "store SLOW", 60_000;

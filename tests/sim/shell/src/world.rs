@@ -1,11 +1,11 @@
 //! What all of one run share: time, the log, the bucket, the network, the pods, the history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use esker_env::Rng;
-use esker_object::{ObjectKey, Operation};
+use esker_object::{KeyClass, ObjectKey, Operation};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -46,6 +46,8 @@ pub(crate) struct World {
     objects: Mutex<Objects>,
     faults: Mutex<StoreFaults>,
     links: Mutex<Links>,
+    /// Pods that are stopped with their next put of this class on its way, and for how long.
+    traps: Mutex<BTreeMap<usize, (KeyClass, Duration)>>,
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,6 +72,7 @@ impl World {
             objects: Mutex::default(),
             faults: Mutex::default(),
             links: Mutex::default(),
+            traps: Mutex::default(),
         };
         Arc::new(world)
     }
@@ -121,6 +124,21 @@ impl World {
         request: (usize, Operation, &ObjectKey),
     ) -> Option<StoreFault> {
         lock(&self.faults).strike(&self.options, rng, request, self.elapsed())
+    }
+
+    /// The next put of `class` by `pod` is late by `length`, and the pod is stopped meanwhile.
+    pub(crate) fn set_trap(&self, pod: usize, class: KeyClass, length: Duration) {
+        lock(&self.traps).insert(pod, (class, length));
+    }
+
+    pub(crate) fn clear_traps(&self) {
+        lock(&self.traps).clear();
+    }
+
+    pub(crate) fn take_trap(&self, pod: usize, key: &ObjectKey) -> Option<Duration> {
+        let mut traps = lock(&self.traps);
+        traps.get(&pod).filter(|(class, _)| *class == key.class())?;
+        traps.remove(&pod).map(|(_, length)| length)
     }
 
     pub(crate) fn set_weather(&self, weather: Weather) {
