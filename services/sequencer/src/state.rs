@@ -6,6 +6,7 @@
 mod apply;
 mod partition;
 mod sessions;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use esker_types::{Offset, SessionId, TopicPartition};
 pub use apply::ApplyError;
 pub(crate) use partition::{PartitionLog, index_extent, producer_batch};
 pub use sessions::SessionRecord;
+pub use view::{PartitionView, ProducerView, RememberedBatch};
 pub(crate) use sessions::Sessions;
 
 /// Sessions and the checkpointed index.
