@@ -1,7 +1,8 @@
 //! Audits a whole bucket: the journal first, then every session against what the journal said.
 //!
-//! Order matters on a bucket in use: what the state refers to existed before it was read, so it must
-//! be listed afterwards; what the state does not know may be newer, so it is asked again at the end.
+//! Order matters on a bucket in use: what the state refers to existed before it was read, so it
+//! must be listed afterwards; what the state does not know may be newer, so it is asked again at
+//! the end.
 
 use std::sync::Arc;
 
@@ -105,7 +106,9 @@ async fn audit_cluster_file(
     let Some(ClusterFile { cluster_id, .. }) = found else {
         let key = Some(ObjectKey::cluster());
         let what = "cluster.json is missing".to_owned();
-        report.findings.add(FindingKind::ClusterFileMissing, key, what);
+        report
+            .findings
+            .add(FindingKind::ClusterFileMissing, key, what);
         return Ok(());
     };
     if cluster_id != parts.cluster {
@@ -137,7 +140,9 @@ async fn audit_sessions(
         Err(ReplayError::Store(source)) => return Err(AuditError::Store(source)),
         Err(error) => {
             let what = with_causes(&error);
-            report.findings.add(FindingKind::JournalUnreadable, None, what);
+            report
+                .findings
+                .add(FindingKind::JournalUnreadable, None, what);
         }
     }
     pending.judge(parts.cluster, follower.state(), report);

@@ -43,7 +43,10 @@ mod tests {
     #[tokio::test]
     async fn every_cluster_with_an_object_is_found_once() {
         let bucket = MemoryBucket::new();
-        let (one, other) = (ClusterId::from_bytes([0x1a; 16]), ClusterId::from_bytes([0x1b; 16]));
+        let (one, other) = (
+            ClusterId::from_bytes([0x1a; 16]),
+            ClusterId::from_bytes([0x1b; 16]),
+        );
         let keys = [
             ObjectKey::cluster(),
             ObjectKey::journal_place(one, 0, 0),

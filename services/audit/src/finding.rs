@@ -18,7 +18,10 @@ pub enum Severity {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $word:literal, $severity:ident, $meaning:literal, $to_do:literal;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident = $word:literal, $severity:ident, $meaning:literal, $to_do:literal;
+    )*) => {
         /// What kind of thing was found.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum FindingKind {
@@ -101,6 +104,10 @@ kinds! {
     JournalUnreadable = "journal-unreadable", Damage,
         "esker cannot start",
         "bring the objects named here back; if that cannot be, esker rebuild";
+    /// A session that wrote and was never registered.
+    SessionUnknown = "session-unknown", Damage,
+        "a session is registered before it writes (W1), so a part of the journal is lost",
+        "bring the journal's objects back; if that cannot be, esker rebuild --force";
     /// The index contradicts itself.
     IndexContradiction = "index-contradiction", Damage,
         "two records claim one offset, or the end of a partition is wrong",

@@ -67,10 +67,16 @@ impl<'a> IndexCheck<'a> {
     pub(crate) fn new(state: &'a ReplayedState) -> Self {
         let producers = |view: PartitionView<'a>| {
             let start = view.log_start();
-            let batches = view.producers().flat_map(|(_, producer)| producer.batches());
+            let batches = view
+                .producers()
+                .flat_map(|(_, producer)| producer.batches());
             batches.filter(|batch| batch.base_offset >= start).count()
         };
-        let remembered: usize = state.log().partitions().map(|(_, view)| producers(view)).sum();
+        let remembered: usize = state
+            .log()
+            .partitions()
+            .map(|(_, view)| producers(view))
+            .sum();
         Self {
             state,
             referenced: referenced(state),
@@ -155,7 +161,11 @@ impl<'a> IndexCheck<'a> {
         };
         let Some(producer) = view.producer(stamp.producer_id) else {
             let forgotten = !view.remembers_all();
-            return if forgotten { None } else { wrong("a producer is not remembered") };
+            return if forgotten {
+                None
+            } else {
+                wrong("a producer is not remembered")
+            };
         };
         if producer.epoch() > stamp.producer_epoch {
             return None;
@@ -226,8 +236,11 @@ impl<'a> IndexCheck<'a> {
             figures.partitions += 1;
             figures.extents += u64::try_from(view.extents().len()).unwrap_or(u64::MAX);
             if !self.state.has(at) {
-                let what = format!("the index has partition {}/{}, which no topic has",
-                    at.topic, at.partition.get());
+                let what = format!(
+                    "the index has partition {}/{}, which no topic has",
+                    at.topic,
+                    at.partition.get()
+                );
                 wrong.push((FindingKind::IndexContradiction, what));
             }
             let last = view.extents().last().map(|last| last.end_offset);
@@ -327,16 +340,17 @@ fn not_indexed(extent: &Extent) -> Wrong {
 
 fn mismatch(extent: &Extent, known: &IndexExtent) -> Wrong {
     let other = known.segment;
-    let what = format!("the index has another extent at {}, of segment {other}", place_of(extent));
+    let what = format!(
+        "the index has another extent at {}, of segment {other}",
+        place_of(extent)
+    );
     (FindingKind::SegmentMismatch, what)
 }
 
 #[cfg(test)]
 mod tests {
     use esker_segment::PlacedBatch;
-    use esker_types::{
-        ChainIndex, PartitionIndex, SequencerEpoch, SessionId, Timestamp, TopicId,
-    };
+    use esker_types::{ChainIndex, PartitionIndex, SequencerEpoch, SessionId, Timestamp, TopicId};
 
     use super::*;
 

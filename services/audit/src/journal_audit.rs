@@ -54,10 +54,7 @@ pub(crate) enum Noted {
 }
 
 /// Reads one object below `journal/` or `snapshots/`; again if it makes no sense.
-pub(crate) async fn note(
-    parts: &AuditParts,
-    key: &ObjectKey,
-) -> Result<(Noted, u64), StoreError> {
+pub(crate) async fn note(parts: &AuditParts, key: &ObjectKey) -> Result<(Noted, u64), StoreError> {
     let mut reads = 0;
     loop {
         reads += 1;
@@ -126,11 +123,7 @@ struct Pass {
 }
 
 impl Pass {
-    async fn run(
-        parts: &AuditParts,
-        depth: Depth,
-        watch: &dyn Watch,
-    ) -> Result<Self, StoreError> {
+    async fn run(parts: &AuditParts, depth: Depth, watch: &dyn Watch) -> Result<Self, StoreError> {
         let snapshots = list_snapshots(parts).await?;
         let newest = snapshots.lists.last().copied();
         let mut pass = Self {
@@ -240,7 +233,8 @@ impl Pass {
             (Some(newest), None) => {
                 let key = ObjectKey::snapshot_done(parts.cluster, newest.get());
                 let what = "list of the newest snapshot is gone or damaged".to_owned();
-                self.findings.add(FindingKind::SnapshotIncomplete, Some(key), what);
+                self.findings
+                    .add(FindingKind::SnapshotIncomplete, Some(key), what);
             }
             (None, _) => {}
         }
@@ -273,7 +267,8 @@ impl Pass {
         };
         if let Some(what) = wrong {
             let key = Some(key.clone());
-            self.findings.add(FindingKind::SnapshotIncomplete, key, what);
+            self.findings
+                .add(FindingKind::SnapshotIncomplete, key, what);
         }
         Ok(())
     }
@@ -301,7 +296,8 @@ impl Pass {
         }
         if let Some((key, count)) = left {
             let what = format!("{count} objects of snapshots that the newest does not list");
-            self.findings.add(FindingKind::SnapshotLeftover, Some(key), what);
+            self.findings
+                .add(FindingKind::SnapshotLeftover, Some(key), what);
         }
     }
 
@@ -367,20 +363,22 @@ fn part_keys(
     numbers.map(key).collect()
 }
 
-/// All parts of a snapshot; `None` when one or the list is gone or damaged.
+/// The parts of a snapshot, each if it is there and whole; `None` when the list is not.
 pub(crate) async fn read_snapshot(
     parts: &AuditParts,
     roll: RollNumber,
-) -> Result<Option<Vec<Bytes>>, StoreError> {
+) -> Result<Option<Vec<Option<Bytes>>>, StoreError> {
     let Some((write_id, rows)) = read_list(parts, roll).await? else {
         return Ok(None);
     };
+    let keys = part_keys(parts, roll, write_id, rows.len());
     let mut read = Vec::with_capacity(rows.len());
-    for (key, row) in part_keys(parts, roll, write_id, rows.len()).iter().zip(&rows) {
-        match note(parts, key).await? {
-            (Noted::Note(JournalNote::Part { bytes }), _) if row.lists(&bytes) => read.push(bytes),
-            _ => return Ok(None),
-        }
+    for (key, row) in keys.iter().zip(&rows) {
+        let part = match note(parts, key).await? {
+            (Noted::Note(JournalNote::Part { bytes }), _) if row.lists(&bytes) => Some(bytes),
+            _ => None,
+        };
+        read.push(part);
     }
     Ok(Some(read))
 }

@@ -51,7 +51,10 @@ mod tests {
 
             assert_eq!(rows.len(), count);
             let last = rows.last().map(|row| row.as_ref().unwrap().key.to_string());
-            assert_eq!(last, count.checked_sub(1).map(|last| format!("p/{last:05}")));
+            assert_eq!(
+                last,
+                count.checked_sub(1).map(|last| format!("p/{last:05}"))
+            );
         }
     }
 }

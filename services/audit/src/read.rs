@@ -82,11 +82,7 @@ impl PlaceReader {
         }
     }
 
-    async fn read_whole(
-        &self,
-        segment: SegmentId,
-        object_bytes: u64,
-    ) -> Result<Place, StoreError> {
+    async fn read_whole(&self, segment: SegmentId, object_bytes: u64) -> Result<Place, StoreError> {
         if object_bytes > SESSION_OBJECT_BYTES_MAX {
             let words = format!("object of {object_bytes} bytes is no segment");
             return Ok(Place::Damaged(words));
@@ -108,11 +104,7 @@ impl PlaceReader {
 }
 
 /// What the bytes are, checked one by one.
-fn understand(
-    cluster: ClusterId,
-    segment: SegmentId,
-    object: &Bytes,
-) -> Result<Place, String> {
+fn understand(cluster: ClusterId, segment: SegmentId, object: &Bytes) -> Result<Place, String> {
     let header = ObjectHeader::decode(object).map_err(|error| with_causes(&error))?;
     if header.cluster != cluster {
         return Err(format!("object belongs to cluster {}", header.cluster));

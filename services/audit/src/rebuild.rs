@@ -158,10 +158,13 @@ async fn replace_journal(
             return Err(RebuildError::InUse { sessions });
         }
     }
+    gathered.settle_sessions();
     report.segments = gathered.segments;
     report.extents = u64::try_from(gathered.log.extent_count()).unwrap_or(u64::MAX);
     report.partitions = u64::try_from(gathered.log.partitions().count()).unwrap_or(u64::MAX);
-    let rebuilt = remains.salvage.finish(gathered.log, gathered.producer_id_max);
+    let rebuilt = remains
+        .salvage
+        .finish(gathered.log, gathered.producer_id_max);
     report.topics = rebuilt.topics;
     report.groups = rebuilt.groups;
     report.producer_id_next = rebuilt.producer_id_next;
@@ -207,7 +210,7 @@ async fn seal_chains(
     let seals = ends.into_iter().map(|at| seal_chain(chain, at));
     let mut seals = stream::iter(seals).buffered(QUICK_READS_MAX);
     while let Some(grown) = seals.try_next().await.map_err(RebuildError::Seal)? {
-        gathered.adopt(&grown)?;
+        gathered.grew(&grown)?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub(crate) struct Remains {
     pub(crate) epoch: SequencerEpoch,
     /// The newest leader that any object names.
     pub(crate) leader: Option<LeaderInfo>,
-    /// The roll of the snapshot that was whole, if any.
+    /// The roll of the snapshot that was taken, if any.
     pub(crate) snapshot_roll: Option<RollNumber>,
     /// Commands that were read behind it.
     pub(crate) commands: u64,
@@ -82,21 +82,31 @@ impl Remains {
         Ok(remains)
     }
 
-    /// The newest snapshot that is whole.
+    /// The newest snapshot that is whole; without one, what is left of the newest.
     async fn take_snapshot(
         &mut self,
         parts: &AuditParts,
         snapshots: &Snapshots,
     ) -> Result<(), StoreError> {
+        let mut left = None;
         for roll in snapshots.lists.iter().rev() {
-            let read = read_snapshot(parts, *roll).await?;
-            let salvage = read.and_then(|parts| Salvage::of_snapshot(&parts).ok());
+            let Some(read) = read_snapshot(parts, *roll).await? else {
+                self.unreadable += 1;
+                continue;
+            };
+            let whole: Option<Vec<Bytes>> = read.iter().cloned().collect();
+            let salvage = whole.and_then(|parts| Salvage::of_snapshot(&parts).ok());
             if let Some(salvage) = salvage {
                 self.salvage = salvage;
                 self.snapshot_roll = Some(*roll);
                 return Ok(());
             }
             self.unreadable += 1;
+            left = left.or_else(|| Some((Salvage::of_remains(&read)?, *roll)));
+        }
+        if let Some((salvage, roll)) = left {
+            self.salvage = salvage;
+            self.snapshot_roll = Some(roll);
         }
         Ok(())
     }
@@ -147,7 +157,10 @@ impl Remains {
 
     /// Takes the commands of a roll that ends at `end`, or at its lowest seal, or nowhere.
     fn take_roll(&mut self, roll: OpenRoll, end: Option<u64>) {
-        if self.snapshot_roll.is_some_and(|snapshot| roll.roll < snapshot.get()) {
+        if self
+            .snapshot_roll
+            .is_some_and(|snapshot| roll.roll < snapshot.get())
+        {
             return;
         }
         let end = end.or(roll.lowest_seal).unwrap_or(u64::MAX);

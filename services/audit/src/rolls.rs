@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use esker_journal::{JournalNote, NamedSeal};
+use esker_journal::{JournalConfig, JournalNote, NamedSeal};
 use esker_object::ObjectKey;
 use esker_types::{ClusterId, WriteId};
 
 use crate::finding::{FindingKind, Findings};
 
-/// Entries behind a missing place that a crash can leave: as many as an owner may have in flight.
-const IN_FLIGHT_MAX: u64 = 16;
+/// Places that an owner has in flight: a crash leaves a missing one with fewer behind it.
+fn in_flight_max() -> u64 {
+    let in_flight_max = JournalConfig::default().in_flight_max;
+    u64::try_from(in_flight_max).unwrap_or(u64::MAX)
+}
 
 /// What stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +230,7 @@ impl Rolls {
             return;
         };
         let roll = self.roll;
-        if highest - gap > IN_FLIGHT_MAX {
+        if highest - gap >= in_flight_max() {
             let what = format!("roll {roll} goes on behind this place, which is missing");
             self.find(FindingKind::JournalEntryMissing, gap, what);
         } else {
@@ -240,7 +243,7 @@ impl Rolls {
     /// highest one.
     pub(crate) fn holes(&self) -> Vec<(u64, u64)> {
         let highest = self.highest();
-        let from = highest.saturating_sub(2 * IN_FLIGHT_MAX).max(1);
+        let from = highest.saturating_sub(2 * in_flight_max()).max(1);
         (from..highest)
             .filter(|place| !self.places.contains_key(place))
             .map(|place| (self.roll, place))
@@ -318,19 +321,28 @@ mod tests {
         assert_eq!(found(&["he.ex"], 0), one(JournalEntryMissing, "0/2"));
         assert_eq!(found(&["he.e"], 0), one(OpenGap, "0/2"));
         assert_eq!(found(&["heexe", "he"], 0), one(JournalLeftover, "0/3"));
-        assert_eq!(found(&["hex", ".ex", "h"], 0), one(JournalPlaceMissing, "1/0"));
-        assert_eq!(found(&["h...", "hx", "he"], 2), one(JournalPlaceMissing, "0/1"));
+        assert_eq!(
+            found(&["hex", ".ex", "h"], 0),
+            one(JournalPlaceMissing, "1/0")
+        );
+        assert_eq!(
+            found(&["h...", "hx", "he"], 2),
+            one(JournalPlaceMissing, "0/1")
+        );
         assert_eq!(found(&[".e"], 0), one(JournalPlaceMissing, "0/0"));
     }
 
     #[test]
     fn one_entry_more_than_a_crash_leaves_shows_that_a_place_was_lost() {
-        let in_flight = usize::try_from(IN_FLIGHT_MAX).unwrap();
-        let crash = format!("he.{}", "e".repeat(in_flight));
-        let damage = format!("he.{}", "e".repeat(in_flight + 1));
+        let in_flight = usize::try_from(in_flight_max()).unwrap();
+        let crash = format!("he.{}", "e".repeat(in_flight - 1));
+        let damage = format!("he.{}", "e".repeat(in_flight));
 
         assert_eq!(found(&[&crash], 0), one(FindingKind::OpenGap, "0/2"));
-        assert_eq!(found(&[&damage], 0), one(FindingKind::JournalEntryMissing, "0/2"));
+        assert_eq!(
+            found(&[&damage], 0),
+            one(FindingKind::JournalEntryMissing, "0/2")
+        );
     }
 
     #[test]

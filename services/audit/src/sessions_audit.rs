@@ -37,15 +37,14 @@ impl Pending {
     }
 
     /// `state` was read after everything was listed.
-    pub(crate) fn judge(
-        self,
-        cluster: ClusterId,
-        state: &ReplayedState,
-        report: &mut AuditReport,
-    ) {
+    pub(crate) fn judge(self, cluster: ClusterId, state: &ReplayedState, report: &mut AuditReport) {
         let key = |segment| Some(ObjectKey::session_place(cluster, segment));
         let over = |session: &SessionId| state.log().session(*session).is_none();
-        for (_, odd) in self.unknown.into_iter().filter(|(session, _)| over(session)) {
+        for (_, odd) in self
+            .unknown
+            .into_iter()
+            .filter(|(session, _)| over(session))
+        {
             for (segment, (kind, what)) in odd {
                 report.findings.add(kind, key(segment), what);
             }
@@ -203,11 +202,18 @@ impl<'a> SessionsAudit<'a> {
     async fn place(&mut self, read: PlaceRead, key: ObjectKey) -> Result<(), StoreError> {
         self.figures.read_bytes += read.bytes;
         let SegmentId { session, index } = read.segment;
-        if self.open.as_ref().is_none_or(|open| open.judge.session != session) {
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|open| open.judge.session != session)
+        {
             self.close_session().await?;
             self.begin_session(session);
         }
-        let references = self.index.as_mut().map_or(0, |check| check.reach(read.segment));
+        let references = self
+            .index
+            .as_mut()
+            .map_or(0, |check| check.reach(read.segment));
         match read.place {
             // Deleted since it was listed.
             Place::Gone if references > 0 => self.pending.missing.push(read.segment),
@@ -270,7 +276,10 @@ impl<'a> SessionsAudit<'a> {
                 Vec::new()
             }
         };
-        if open.record.is_some_and(|record| record.epoch != footer.epoch) {
+        if open
+            .record
+            .is_some_and(|record| record.epoch != footer.epoch)
+        {
             let what = format!("segment has epoch {}, its session another", footer.epoch);
             wrong.push((FindingKind::SegmentMismatch, what));
         }
@@ -308,8 +317,14 @@ impl<'a> SessionsAudit<'a> {
         let Some(record) = open.record else {
             let odd = open.judge.judge_forgotten().into_iter();
             let odd = odd.map(|one| (at(one.index), (one.kind, one.what)));
-            let odd = open.wrong.into_iter().chain(odd).collect();
-            self.pending.add_unknown(session, odd);
+            let remembers = |state: &ReplayedState| state.log().remembers_all_sessions();
+            let never = open.judge.end() > ChainIndex::ZERO && self.state.is_some_and(remembers);
+            let never = never.then(|| {
+                let what = "session wrote, and the journal has never known it".to_owned();
+                (at(ChainIndex::ZERO), (FindingKind::SessionUnknown, what))
+            });
+            let odd = open.wrong.into_iter().chain(odd).chain(never);
+            self.pending.add_unknown(session, odd.collect());
             return Ok(());
         };
         for odd in open.judge.judge_known(record) {
@@ -340,7 +355,10 @@ impl<'a> SessionsAudit<'a> {
 
     /// A listing is a hint: what it left out is asked for by its key.
     async fn look_for_passed(&mut self) -> Result<(), StoreError> {
-        let passed = self.index.as_mut().map(|index| std::mem::take(&mut index.passed));
+        let passed = self
+            .index
+            .as_mut()
+            .map(|index| std::mem::take(&mut index.passed));
         let passed = passed.unwrap_or_default();
         let (cluster, bucket) = (self.parts.cluster, &self.parts.bucket);
         let heads = passed.into_iter().map(|segment| async move {

@@ -46,7 +46,9 @@ pub(crate) async fn find_stray_keys(
     while let Some(row) = rows.next().await {
         let row = row.map_err(AuditError::Store)?;
         let what = format!("object of the start-up probe, {} bytes", row.object_bytes);
-        report.findings.add(FindingKind::ProbeLeftover, Some(row.key), what);
+        report
+            .findings
+            .add(FindingKind::ProbeLeftover, Some(row.key), what);
     }
     Ok(())
 }
@@ -57,7 +59,9 @@ async fn page_after(
 ) -> Result<Vec<ListedObject>, StoreError> {
     let everything = ObjectKey::everything(parts.cluster);
     let bucket = &parts.bucket;
-    bucket.list_after(&everything, after, LIST_PAGE_COUNT_MAX).await
+    bucket
+        .list_after(&everything, after, LIST_PAGE_COUNT_MAX)
+        .await
 }
 
 /// A text that sorts behind every key of a folder: its names are digits and letters.
@@ -69,5 +73,7 @@ fn stray(row: &ListedObject, report: &mut AuditReport) {
     report.figures.objects += 1;
     report.figures.object_bytes += row.object_bytes;
     let what = format!("key that esker never makes, {} bytes", row.object_bytes);
-    report.findings.add(FindingKind::UnknownKey, Some(row.key.clone()), what);
+    report
+        .findings
+        .add(FindingKind::UnknownKey, Some(row.key.clone()), what);
 }

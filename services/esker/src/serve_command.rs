@@ -210,7 +210,10 @@ where
         }
     };
     match runtime() {
-        Ok(runtime) => report(runtime.block_on(run(arguments, &config, Env::system())), paint),
+        Ok(runtime) => report(
+            runtime.block_on(run(arguments, &config, Env::system())),
+            paint,
+        ),
         Err(error) => {
             complain(&error);
             ExitCode::from(USAGE)

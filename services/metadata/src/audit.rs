@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use esker_groups::GroupCommand;
+use esker_groups::{GroupCommand, GroupOffsets};
 use esker_journal::{CommandError, JournalState};
 use esker_metadata_api::{CreateTopicError, Topic, TopicName, TopicRef, TopicTable};
 use esker_sequencer::{LogCommand, LogState};
@@ -17,7 +17,7 @@ use esker_types::{Offset, SessionId, TopicId, TopicPartition};
 
 use crate::catalogue::{CatalogueCommand, CatalogueOutcome};
 use crate::command::Command;
-use crate::state::DurableState;
+use crate::state::{DurableState, read_contents};
 
 /// Producer ids that a rebuilt allocator leaves out: ids that were given out and never wrote cannot
 /// be found, so the next ones begin far above.
@@ -132,6 +132,28 @@ impl Salvage {
             state,
             ..Self::default()
         })
+    }
+
+    /// Begins with what is left of a snapshot: topics of every part of the catalogue that is there,
+    /// and group offsets if all their parts are. `None` when not even the first part is there.
+    #[must_use]
+    pub fn of_remains(parts: &[Option<Bytes>]) -> Option<Self> {
+        let (first, rest) = parts.split_first()?;
+        let [log, groups, catalogue] = read_contents(first.as_ref()?).ok()?;
+        let rest = rest.get(log..)?;
+        let (of_groups, rest) = rest.split_at_checked(groups)?;
+        let mut salvage = Self::default();
+        let of_groups: Option<Vec<Bytes>> = of_groups.iter().cloned().collect();
+        let offsets = of_groups.and_then(|parts| GroupOffsets::restore(&parts).ok());
+        salvage.state.groups = offsets.unwrap_or_default();
+        for part in rest.get(..catalogue)?.iter().flatten() {
+            // A part that cannot be read leaves the topics of the others.
+            let mut with = salvage.state.catalogue.clone();
+            if with.restore(part).is_ok() {
+                salvage.state.catalogue = with;
+            }
+        }
+        Some(salvage)
     }
 
     /// Takes the next readable command; commands before it may be missing.
@@ -360,7 +382,11 @@ mod tests {
         assert!(salvage.give(topic("given", 4)));
         let rebuilt = salvage.finish(LogState::empty(), 77);
         let state = ReplayedState::restore(&rebuilt.snapshot).unwrap();
-        let names: Vec<&str> = rebuilt.topics.iter().map(|t| t.topic.name.as_str()).collect();
+        let names: Vec<&str> = rebuilt
+            .topics
+            .iter()
+            .map(|t| t.topic.name.as_str())
+            .collect();
         assert_eq!(names, ["given", "orders"]);
         assert_eq!(rebuilt.topics[0].origin, TopicOrigin::Given);
         assert_eq!(rebuilt.topics[1].origin, TopicOrigin::Journal);
@@ -393,5 +419,12 @@ mod tests {
         assert_eq!(salvage.sessions().collect::<Vec<_>>(), [session, other]);
         assert_eq!(salvage.finish(LogState::empty(), -1).topics.len(), 1);
         assert!(Salvage::of_snapshot(&snapshot[1..]).is_err());
+        let mut left: Vec<Option<Bytes>> = snapshot.iter().cloned().map(Some).collect();
+        left[1] = None;
+        let partial = Salvage::of_remains(&left).unwrap();
+        assert_eq!(partial.finish(LogState::empty(), -1).topics.len(), 1);
+        assert!(Salvage::of_remains(&left[1..]).is_none());
+        left[0] = None;
+        assert!(Salvage::of_remains(&left).is_none());
     }
 }

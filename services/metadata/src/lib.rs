@@ -20,9 +20,7 @@ mod state;
 mod status;
 mod task;
 
-pub use audit::{
-    PRODUCER_IDS_SKIPPED, Rebuilt, RebuiltTopic, ReplayedState, Salvage, TopicOrigin,
-};
+pub use audit::{PRODUCER_IDS_SKIPPED, Rebuilt, RebuiltTopic, ReplayedState, Salvage, TopicOrigin};
 pub use config::MetadataConfig;
 pub use metrics::MetadataMetrics;
 pub use recover::RecoveryError;

@@ -15,8 +15,8 @@ use esker_types::{Offset, SessionId, TopicPartition};
 pub use apply::ApplyError;
 pub(crate) use partition::{PartitionLog, index_extent, producer_batch};
 pub use sessions::SessionRecord;
-pub use view::{PartitionView, ProducerView, RememberedBatch};
 pub(crate) use sessions::Sessions;
+pub use view::{PartitionView, ProducerView, RememberedBatch};
 
 /// Sessions and the checkpointed index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -161,7 +161,9 @@ mod tests {
 
         let read = |roll, place| read_note(CLUSTER, &at(roll, place).key(CLUSTER), &object);
 
-        assert!(matches!(read(4, 2), Ok(JournalNote::Entry { commands, .. }) if commands.len() == 1));
+        assert!(
+            matches!(read(4, 2), Ok(JournalNote::Entry { commands, .. }) if commands.len() == 1)
+        );
         assert_eq!(read(4, 3), Err(DecodeError::Misplaced));
         assert_eq!(read(5, 2), Err(DecodeError::Misplaced));
     }

@@ -3,9 +3,9 @@
 //! Called by `esker-audit` when the journal is lost or damaged. Nothing is deleted or overwritten:
 //! the old journal is ended as a challenger ends it, by a seal behind its highest place, and the
 //! next roll begins with a head and a snapshot. Replay begins at that snapshot (J5) and never looks
-//! below. An owner that still appends meets the seal and leaves (J3). At any moment a start finds the
-//! new journal or fails as it did before: the old places 0 are filled last. Cost: 1 PUT for each place
-//! that is missing, 2 PUTs, the parts of the snapshot and its list.
+//! below. An owner that still appends meets the seal and leaves (J3). At any moment a start finds
+//! the new journal or fails as before: the old places 0 are filled last. Cost: 1 PUT for each
+//! place that is missing, 2 PUTs, the parts of the snapshot and its list.
 
 use bytes::Bytes;
 use esker_chain::{SettleError, Settled};
@@ -72,9 +72,9 @@ pub struct Fence {
     ends: Vec<PlaceId>,
 }
 
-/// Ends the old journal: fills the missing places of its last roll, then seals it behind its highest
-/// one, naming `identity` and `epoch`, which must be higher than any that was seen. A journal that
-/// could not be replayed still cannot.
+/// Ends the old journal: fills the missing places of its last roll, then seals it behind its
+/// highest one, naming `identity` and `epoch`, which must be higher than any that was seen. A
+/// journal that could not be replayed still cannot.
 ///
 /// # Errors
 /// [`ReplaceError`]; [`ReplaceError::InUse`]: a process is alive, stop it and list again.
@@ -110,7 +110,9 @@ pub async fn fence(
     let seal = put_end(&reader, &parts.env, PlaceId { roll, place }, &leader).await?;
     tracing::info!(%roll, %epoch, "ended the old journal");
     let first = old.last.is_none().then_some(RollNumber::FIRST);
-    let openings = first.into_iter().chain(old.openings_missing.iter().copied());
+    let openings = first
+        .into_iter()
+        .chain(old.openings_missing.iter().copied());
     Ok(Fence {
         openings: openings.collect(),
         ends,

@@ -156,7 +156,10 @@ pub async fn open_cluster(
             tracing::info!(cluster = %ours.cluster_id, "created cluster.json");
             Ok(ours.cluster_id)
         }
-        PutOutcome::Exists => check(read_cluster(bucket).await?.ok_or(ClusterError::Vanished)?, expected),
+        PutOutcome::Exists => check(
+            read_cluster(bucket).await?.ok_or(ClusterError::Vanished)?,
+            expected,
+        ),
         PutOutcome::Unknown(error) | PutOutcome::Refused(error) => Err(ClusterError::Store(error)),
     }
 }

@@ -3,13 +3,13 @@
 //! C1: a segment counts iff every place below it holds one. Only where it is certain that a place
 //! held a segment that is lost, and the operator accepts that, what follows it counts too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use esker_metadata::Salvage;
 use esker_object::{ObjectKey, StoreError};
 use esker_segment::SegmentFooter;
 use esker_sequencer::{ApplyError, LogState};
-use esker_types::{SegmentId, SequencerEpoch, SessionId, TopicPartition};
+use esker_types::{ChainIndex, SegmentId, SequencerEpoch, SessionId, TopicPartition};
 use futures::StreamExt as _;
 
 use super::RebuildPlan;
@@ -29,6 +29,10 @@ pub(super) struct Gathered {
     /// Places that must be sealed.
     pub(super) open: Vec<SegmentId>,
     pub(super) epoch: SequencerEpoch,
+    /// Epoch of the session that is read.
+    session_epoch: SequencerEpoch,
+    /// Chains by session: epoch and end.
+    ends: BTreeMap<SessionId, (SequencerEpoch, ChainIndex)>,
     pub(super) producer_id_max: i64,
     pub(super) segments: u64,
     pub(super) void_segments: u64,
@@ -108,6 +112,8 @@ impl Gathered {
             sessions: BTreeSet::new(),
             open: Vec::new(),
             epoch: SequencerEpoch::default(),
+            session_epoch: SequencerEpoch::default(),
+            ends: BTreeMap::new(),
             producer_id_max: -1,
             segments: 0,
             void_segments: 0,
@@ -139,6 +145,7 @@ impl Gathered {
             }
             Place::Segment(footer) => {
                 self.epoch = self.epoch.max(footer.epoch);
+                self.session_epoch = footer.epoch;
                 match judge.segment(index) {
                     Standing::Chain => self.take(footer)?,
                     Standing::Behind => self.void_segments += 1,
@@ -162,7 +169,7 @@ impl Gathered {
     }
 
     /// Takes committed segments into the index.
-    pub(super) fn adopt(&mut self, footers: &[SegmentFooter]) -> Result<(), RebuildError> {
+    fn adopt(&mut self, footers: &[SegmentFooter]) -> Result<(), RebuildError> {
         let ids = footers.iter().flat_map(|footer| &footer.batches);
         let ids = ids.filter_map(|batch| batch.producer);
         let ids = ids.filter(|stamp| !stamp.producer_id.is_keyed());
@@ -180,6 +187,29 @@ impl Gathered {
             }
         }
         Ok(())
+    }
+
+    /// All chains are sealed and taken in: the state knows the sessions as settled ones, the oldest
+    /// epoch first.
+    pub(super) fn settle_sessions(&mut self) {
+        let ends = std::mem::take(&mut self.ends).into_iter();
+        let mut ends: Vec<_> = ends
+            .map(|(session, (epoch, end))| (epoch, session, end))
+            .collect();
+        ends.sort_unstable();
+        for (epoch, session, end) in ends {
+            let settled = self.log.settle(session, epoch, end);
+            assert!(settled.is_ok(), "a session is settled once");
+        }
+    }
+
+    /// A chain was found longer while it was sealed.
+    pub(super) fn grew(&mut self, footers: &[SegmentFooter]) -> Result<(), RebuildError> {
+        for footer in footers {
+            let SegmentId { session, index } = footer.segment;
+            self.ends.insert(session, (footer.epoch, index.after()));
+        }
+        self.adopt(footers)
     }
 
     fn put(&mut self, footers: &[SegmentFooter]) -> Result<(), ApplyError> {
@@ -200,6 +230,10 @@ impl Gathered {
             session,
             index: judge.end(),
         };
+        let epoch = std::mem::take(&mut self.session_epoch);
+        if epoch > SequencerEpoch::default() {
+            self.ends.insert(session, (epoch, end.index));
+        }
         if !judge.is_sealed() {
             self.open.push(end);
         }
@@ -227,7 +261,10 @@ impl Gathered {
         let store = |source| RebuildError::Audit(AuditError::Store(source));
         self.flush()?;
         let key = ObjectKey::session_place(parts.cluster, from);
-        let folder = key.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = key
+            .as_str()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
         let Some(prefix) = ObjectKey::from_listing(&format!("{folder}/")) else {
             return Ok(());
         };

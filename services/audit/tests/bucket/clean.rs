@@ -65,7 +65,10 @@ async fn kills_leave_void_segments_and_gaps_and_no_damage() {
     assert!(kinds.contains(&FindingKind::VoidSegment), "{kinds:?}");
     assert!(report.figures.snapshot_roll > 0, "rolls outgrow the state");
     assert_eq!(report.figures.segments, 40);
-    let (void, seen) = (report.figures.void_offsets, report.figures.void_offsets_seen);
+    let (void, seen) = (
+        report.figures.void_offsets,
+        report.figures.void_offsets_seen,
+    );
     assert!(seen <= void, "{seen} of {void}");
 }
 
@@ -123,7 +126,10 @@ async fn an_empty_cluster_is_clean_and_no_cluster_is_an_error() {
     let found = world.found().await;
 
     let is_other = |error: &AuditError| {
-        matches!(error, AuditError::Cluster(ClusterError::OtherCluster { .. }))
+        matches!(
+            error,
+            AuditError::Cluster(ClusterError::OtherCluster { .. })
+        )
     };
     assert!(wrong.is_err_and(|error| is_other(&error)));
     assert!(matches!(none, Err(AuditError::NoCluster)));
@@ -160,7 +166,9 @@ async fn stray_keys_and_leftovers_are_told_and_are_no_damage() {
         format!("{CLUSTER}/z"),
     ];
     for key in stray.iter().chain([&"probe/ab".to_owned()]) {
-        world.put(&ObjectKey::from_listing(key).unwrap(), vec![1]).await;
+        world
+            .put(&ObjectKey::from_listing(key).unwrap(), vec![1])
+            .await;
     }
 
     let report = world.audit(Depth::Quick).await;

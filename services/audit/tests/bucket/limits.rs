@@ -89,7 +89,10 @@ impl Bucket for Watched {
             {
                 let roll = moves.fetch_add(1, Ordering::Relaxed) + 100;
                 let key = ObjectKey::snapshot_done(CLUSTER, u64::try_from(roll).unwrap_or(0));
-                let _ = self.memory.put_if_absent(&key, Bytes::from_static(b"?")).await;
+                let _ = self
+                    .memory
+                    .put_if_absent(&key, Bytes::from_static(b"?"))
+                    .await;
             }
             self.memory.list_after(prefix, after, count_max).await
         }
@@ -142,16 +145,32 @@ async fn an_object_that_makes_no_sense_is_read_so_often_and_one_too_large_never(
     world.change(&sessions[0], |bytes| bytes[70] ^= 1).await;
     let watched = Watched::new(&world, KeyClass::Session);
 
-    let report = Box::pin(audit(&watched.parts(&world), Depth::Deep, &Silent)).await.unwrap();
+    let report = Box::pin(audit(&watched.parts(&world), Depth::Deep, &Silent))
+        .await
+        .unwrap();
 
-    assert!(report.findings.counts().contains_key(&FindingKind::ObjectDamaged));
+    assert!(
+        report
+            .findings
+            .counts()
+            .contains_key(&FindingKind::ObjectDamaged)
+    );
     let reads = watched.reads.load(Ordering::Relaxed);
     assert_eq!(reads, usize::try_from(limits::READS_MAX).unwrap());
     let large = usize::try_from(limits::SESSION_OBJECT_BYTES_MAX).unwrap() + 1;
-    world.change(&sessions[0], |bytes| *bytes = vec![0; large]).await;
+    world
+        .change(&sessions[0], |bytes| *bytes = vec![0; large])
+        .await;
     let watched = Watched::new(&world, KeyClass::Session);
-    let report = Box::pin(audit(&watched.parts(&world), Depth::Deep, &Silent)).await.unwrap();
-    assert!(report.findings.counts().contains_key(&FindingKind::ObjectDamaged));
+    let report = Box::pin(audit(&watched.parts(&world), Depth::Deep, &Silent))
+        .await
+        .unwrap();
+    assert!(
+        report
+            .findings
+            .counts()
+            .contains_key(&FindingKind::ObjectDamaged)
+    );
     assert_eq!(watched.reads.load(Ordering::Relaxed), 0);
 }
 
@@ -164,11 +183,17 @@ async fn a_journal_that_moves_on_is_read_again_so_often() {
         ..Watched::new(&world, KeyClass::Snapshot)
     };
 
-    let report = Box::pin(audit(&watched.parts(&world), Depth::Quick, &Silent)).await.unwrap();
+    let report = Box::pin(audit(&watched.parts(&world), Depth::Quick, &Silent))
+        .await
+        .unwrap();
 
     assert!(report.is_damaged());
     let passes = usize::try_from(limits::JOURNAL_PASSES_MAX).unwrap();
-    assert_eq!(moves.load(Ordering::Relaxed), passes + 1, "and once by the replay");
+    assert_eq!(
+        moves.load(Ordering::Relaxed),
+        passes + 1,
+        "and once by the replay"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +203,10 @@ async fn a_rebuild_takes_more_segments_than_it_adopts_at_once() {
 
     let report = world.rebuild(RebuildPlan::default()).await.unwrap();
 
-    assert_eq!(report.segments, u64::try_from(limits::ADOPTED_MAX + 1).unwrap());
+    assert_eq!(
+        report.segments,
+        u64::try_from(limits::ADOPTED_MAX + 1).unwrap()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,8 +228,14 @@ async fn past_the_limit_odd_sessions_are_only_counted() {
 
     let counted = report.findings.counts()[&FindingKind::SealMissing];
     let told = u64::try_from(limits::UNKNOWN_SESSIONS_MAX).unwrap();
-    assert_eq!(counted, told + 1, "the last one stands for all further ones");
+    assert_eq!(
+        counted,
+        told + 1,
+        "the last one stands for all further ones"
+    );
     let rows = report.findings.rows().iter();
-    let last = rows.filter(|row| row.what.contains("more sessions")).count();
+    let last = rows
+        .filter(|row| row.what.contains("more sessions"))
+        .count();
     assert!(last <= 1);
 }

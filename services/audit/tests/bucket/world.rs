@@ -114,7 +114,9 @@ impl World {
     }
 
     pub(crate) async fn audit(&self, depth: Depth) -> AuditReport {
-        Box::pin(audit(&self.parts(), depth, &Silent)).await.unwrap()
+        Box::pin(audit(&self.parts(), depth, &Silent))
+            .await
+            .unwrap()
     }
 
     /// What kinds a deep audit finds, each once.

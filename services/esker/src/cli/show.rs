@@ -70,11 +70,7 @@ impl Common {
 }
 
 /// Writes it to stdout in this form.
-pub(crate) fn show(
-    output: Output,
-    plainness: Plainness,
-    shown: &impl Show,
-) -> Result<(), Failure> {
+pub(crate) fn show(output: Output, plainness: Plainness, shown: &impl Show) -> Result<(), Failure> {
     match output {
         Output::Json => put_json(shown),
         Output::Table => put(&shown.text(Paint::of_stdout(plainness))),

@@ -1,4 +1,4 @@
-//! The reports of both commands, as JSON and as text. The JSON is stable: docs/verify-and-rebuild.md.
+//! The reports of both commands, as JSON and as text. Stable: docs/verify-and-rebuild.md.
 
 use std::collections::BTreeMap;
 
@@ -192,13 +192,21 @@ impl VerifyReport {
                 Depth::Quick => "quick",
                 Depth::Deep => "deep",
             },
-            verdict: if report.is_damaged() { "damaged" } else { "clean" },
+            verdict: if report.is_damaged() {
+                "damaged"
+            } else {
+                "clean"
+            },
             damage: findings.damage(),
             notices: findings.notices(),
             counts: counts.map(|(kind, count)| (kind.word(), *count)).collect(),
             findings: findings.rows().iter().map(FindingLine::of).collect(),
             figures: lines.iter().map(|line| (line.name, line.value)).collect(),
-            topics: report.topics.iter().map(|topic| TopicLine::of(topic)).collect(),
+            topics: report
+                .topics
+                .iter()
+                .map(|topic| TopicLine::of(topic))
+                .collect(),
             requests: requests_of(meter),
             seconds,
             lines,

@@ -2,10 +2,12 @@
 //! producers.
 
 use esker_metadata_api::IndexExtent;
-use esker_types::{Offset, ProducerEpoch, ProducerId, SessionId, TopicPartition};
+use esker_types::{
+    ChainIndex, Offset, ProducerEpoch, ProducerId, SequencerEpoch, SessionId, TopicPartition,
+};
 
-use super::{LogState, PartitionLog, SessionRecord};
-use crate::limits::{KEYS_PER_PARTITION_MAX, PRODUCERS_PER_PARTITION_MAX};
+use super::{ApplyError, LogState, PartitionLog, SessionRecord};
+use crate::limits::{KEYS_PER_PARTITION_MAX, PRODUCERS_PER_PARTITION_MAX, SESSIONS_SETTLED_MAX};
 use crate::producers::{ProducerBatch, ProducerLog};
 
 /// What is checkpointed of one partition.
@@ -35,6 +37,36 @@ impl LogState {
     /// All sessions that are known, by id.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, SessionRecord)> {
         self.sessions.iter()
+    }
+
+    /// Whether no settled session was ever forgotten: then a session that is not known was never
+    /// registered.
+    #[must_use]
+    pub fn remembers_all_sessions(&self) -> bool {
+        self.sessions.settled().count() < SESSIONS_SETTLED_MAX
+    }
+
+    /// Makes a session known that is over, all of whose segments were taken in by
+    /// [`Self::adopt`]: for a rebuild.
+    ///
+    /// # Errors
+    /// [`ApplyError::SessionExists`]: it is known.
+    pub fn settle(
+        &mut self,
+        session: SessionId,
+        epoch: SequencerEpoch,
+        end: ChainIndex,
+    ) -> Result<(), ApplyError> {
+        if self.sessions.get(session).is_some() {
+            return Err(ApplyError::SessionExists { session });
+        }
+        let record = SessionRecord {
+            epoch,
+            decided_upto: end,
+            end: Some(end),
+        };
+        self.sessions.put(session, record);
+        Ok(())
     }
 
     /// All partitions that have a checkpointed batch or a log start, in order.

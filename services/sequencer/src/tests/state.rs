@@ -179,17 +179,38 @@ fn adopted_segments_make_the_index_of_their_checkpoints_in_any_order() {
     ]);
 
     let mut adopted = LogState::empty();
-    adopted.adopt(std::slice::from_ref(&other), &exists).unwrap();
+    adopted
+        .adopt(std::slice::from_ref(&other), &exists)
+        .unwrap();
     adopted.adopt(std::slice::from_ref(&one), &exists).unwrap();
     let again = adopted.adopt(std::slice::from_ref(&one), &exists);
 
     assert_eq!(adopted.partitions, known.partitions);
     assert!(matches!(again, Err(ApplyError::OffsetTaken { .. })));
-    assert_eq!(adopted.partitions, known.partitions, "a refusal changes nothing");
+    assert_eq!(
+        adopted.partitions, known.partitions,
+        "a refusal changes nothing"
+    );
     let view = adopted.view(at(0)).unwrap();
     assert_eq!((view.log_start().get(), view.end().get()), (0, 15));
     assert_eq!(view.extent_at(offset(10)).unwrap().segment, other.segment);
     assert!(view.extent_at(offset(9)).is_none() && view.remembers_all());
     assert_eq!(adopted.partitions().count(), 2);
     assert_eq!(known.sessions().count(), 2);
+    let (epoch, end) = (SequencerEpoch::new(1), ChainIndex::new(1));
+    adopted.settle(session(1), epoch, end).unwrap();
+    assert!(adopted.session(session(1)).unwrap().is_settled());
+    let session_exists = ApplyError::SessionExists {
+        session: session(1),
+    };
+    assert_eq!(adopted.settle(session(1), epoch, end), Err(session_exists));
+    for name in 1..u32::try_from(SESSIONS_SETTLED_MAX).unwrap() {
+        assert!(adopted.remembers_all_sessions());
+        let mut id = [0xff; 16];
+        id[..4].copy_from_slice(&name.to_be_bytes());
+        adopted
+            .settle(SessionId::from_bytes(id), epoch, end)
+            .unwrap();
+    }
+    assert!(!adopted.remembers_all_sessions());
 }

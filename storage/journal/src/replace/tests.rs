@@ -1,4 +1,4 @@
-//! A journal that lost objects is ended and begun again; who still writes to it is found or stopped.
+//! A journal that lost objects is ended and begun again; who still writes is found or stopped.
 
 use esker_object::{Fault, FaultRule, Operation, StoreErrorKind};
 
@@ -93,7 +93,10 @@ async fn a_journal_that_was_only_ended_cannot_be_started_from() {
     let config = JournalConfig::default();
     let opened = crate::Journal::open::<Log>(parts(&world), identity, config).await;
 
-    assert!(matches!(opened, Err(crate::ReplayError::Incomplete)), "{opened:?}");
+    assert!(
+        matches!(opened, Err(crate::ReplayError::Incomplete)),
+        "{opened:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

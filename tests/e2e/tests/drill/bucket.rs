@@ -52,7 +52,12 @@ pub(crate) async fn finds(store: &TestStore, kind: &str, key: &ObjectKey) -> any
     let is_it = |row: &&Value| row["kind"] == kind && row["key"] == key.as_str();
     let found = findings.find(is_it).with_context(|| told.ran.tell())?;
     ensure!(found["severity"] == "damage", "{found}");
-    ensure!(found["to_do"].as_str().is_some_and(|words| !words.is_empty()), "{found}");
+    ensure!(
+        found["to_do"]
+            .as_str()
+            .is_some_and(|words| !words.is_empty()),
+        "{found}"
+    );
     Ok(())
 }
 

@@ -77,7 +77,10 @@ async fn disaster(
     ensure!(audit.ran.status.code() == Some(1), "{}", audit.ran.tell());
     let mut refused = EskerProcess::spawn(arguments)?;
     let ended = refused.wait_for_end(Duration::from_secs(30)).await?;
-    ensure!(!ended.success(), "it starts on a journal that is {what:?} at {key}");
+    ensure!(
+        !ended.success(),
+        "it starts on a journal that is {what:?} at {key}"
+    );
     let plan = ["--topics", &names.display().to_string()].map(str::to_owned);
     let more = match what {
         Disaster::Lost => plan.to_vec(),
@@ -95,7 +98,9 @@ async fn disaster(
     Ok(Times {
         rebuild,
         start: process.ready_after,
-        segments: rebuilt.report["figures"]["segments"].as_u64().unwrap_or_default(),
+        segments: rebuilt.report["figures"]["segments"]
+            .as_u64()
+            .unwrap_or_default(),
     })
 }
 

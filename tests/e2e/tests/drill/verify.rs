@@ -11,7 +11,9 @@ use esker_object::ObjectKey;
 use esker_testkit::{EskerArguments, EskerProcess};
 use futures::future::join_all;
 
-use crate::bucket::{PARTITIONS, TOPIC, change, finds, is_clean, keys, open, producers, put, told, tool};
+use crate::bucket::{
+    PARTITIONS, TOPIC, change, finds, is_clean, keys, open, producers, put, told, tool,
+};
 
 async fn create(process: &EskerProcess) -> anyhow::Result<()> {
     let client = Client::connect(&process.kafka.to_string(), "e2e", Env::system()).await?;
@@ -44,7 +46,9 @@ async fn stays_clean(kind: StoreKind, rounds: u32) -> anyhow::Result<()> {
             Env::system().clock.sleep(Duration::from_millis(700)).await;
             is_clean(&store, &["--quick"]).await?;
             let deep = is_clean(&store, &[]).await?;
-            segments = deep.report["figures"]["segments"].as_u64().unwrap_or_default();
+            segments = deep.report["figures"]["segments"]
+                .as_u64()
+                .unwrap_or_default();
             process.kill9()?;
             is_clean(&store, &[]).await?;
             process = EskerProcess::start(&arguments).await?;
@@ -97,6 +101,9 @@ async fn each_damage_is_found_on_a_directory() -> anyhow::Result<()> {
     for history in histories {
         history?;
     }
+    ensure!(process.stop().await?.success(), "{}", process.log_tail());
+    // Another start ends the first roll.
+    let mut process = store.esker().await?;
     ensure!(process.stop().await?.success(), "{}", process.log_tail());
     is_clean(&store, &[]).await?;
     let bucket = open(&store).await?;
@@ -169,9 +176,17 @@ async fn a_sound_journal_is_not_rebuilt_and_a_held_directory_neither() -> anyhow
     let sound = tool(&store, "rebuild")?.run().await?;
     let dry = told(tool(&store, "rebuild")?.args(["--force", "--dry-run"])).await?;
 
-    ensure!(held.status.code() == Some(2) && held.err().contains("in use"), "{}", held.tell());
+    ensure!(
+        held.status.code() == Some(2) && held.err().contains("in use"),
+        "{}",
+        held.tell()
+    );
     ensure!(sound.status.code() == Some(5), "{}", sound.tell());
     ensure!(sound.err().contains("--force"), "{}", sound.tell());
-    ensure!(dry.ran.status.success() && dry.report["format"] == 1, "{}", dry.ran.tell());
+    ensure!(
+        dry.ran.status.success() && dry.report["format"] == 1,
+        "{}",
+        dry.ran.tell()
+    );
     Ok(())
 }
