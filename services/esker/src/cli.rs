@@ -13,7 +13,7 @@ mod limits;
 mod offsets;
 pub(crate) mod paint;
 mod produce;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod show;
 mod start;
 pub(crate) mod table;

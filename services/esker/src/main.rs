@@ -11,6 +11,7 @@ mod serve;
 mod serve_command;
 mod store;
 mod telemetry;
+mod upkeep;
 mod wire;
 
 use std::process::ExitCode;

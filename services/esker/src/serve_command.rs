@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches, Subcommand as _};
 use clap_complete::Shell;
 use esker_env::Env;
 
-use crate::cli::exit::{report, with_causes};
+use crate::cli::exit::{Failure, report, with_causes};
 use crate::cli::paint::Paint;
 use crate::cli::{self, ClientCommand, Output};
 use crate::config::{Layers, SETTINGS, ServeConfig, describe, read_file};
 use crate::doctor::{self, DoctorArguments, Patient};
+use crate::upkeep::{self, Look, RebuildArguments, VerifyArguments};
 use crate::{serve, telemetry};
 
 const CONFIG: &str = "config";
@@ -23,11 +24,23 @@ const SHELL: &str = "shell";
 const USAGE: u8 = 2;
 
 fn settings_of(command: Command) -> Command {
+    with_settings(command, |_| true)
+}
+
+/// The settings that say where the bucket is and how it is reached.
+fn store_settings_of(command: Command) -> Command {
+    with_settings(command, |name| {
+        name == "store" || name == "cluster-id" || name.starts_with("s3-")
+    })
+}
+
+fn with_settings(command: Command, wants: fn(&str) -> bool) -> Command {
     let file = Arg::new(CONFIG)
         .long(CONFIG)
         .value_name("FILE")
         .help("A TOML file with settings by name; flags and variables beat it [env: ESKER_CONFIG]");
-    SETTINGS.iter().fold(command.arg(file), |command, setting| {
+    let settings = SETTINGS.iter().filter(|setting| wants(setting.name));
+    settings.fold(command.arg(file), |command, setting| {
         let default = setting.default.map(|value| format!(" [default: {value}]"));
         let help = format!(
             "{}{} [env: {}]",
@@ -50,6 +63,10 @@ fn command() -> Command {
     let doctor = DoctorArguments::augment_args(settings_of(Command::new("doctor"))).about(
         "Examine store, ports, settings and a running server; say what to do about what is wrong",
     );
+    let verify = VerifyArguments::augment_args(store_settings_of(Command::new("verify")))
+        .about("Check that everything in the bucket is there and whole; writes nothing");
+    let rebuild = RebuildArguments::augment_args(store_settings_of(Command::new("rebuild")))
+        .about("Make a new journal from the segments when the old one is lost or damaged");
     let shell = Arg::new(SHELL)
         .required(true)
         .value_parser(clap::value_parser!(Shell))
@@ -65,6 +82,8 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(settings_of(serve))
         .subcommand(doctor)
+        .subcommand(verify)
+        .subcommand(rebuild)
         .subcommand(completion);
     let root = ClientCommand::augment_subcommands(root);
     root.mut_subcommand("config", |config| config.subcommand(settings_of(show)))
@@ -79,7 +98,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
-    let given = |name: &str| matches.get_one::<String>(name).cloned();
+    // Not every command has every setting.
+    let given = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
     let row = |name: &'static str| Some((name.to_owned(), given(name)?));
     SETTINGS
         .iter()
@@ -168,6 +188,39 @@ fn examine(matches: &ArgMatches) -> ExitCode {
     }
 }
 
+/// What both commands on a bucket begin with: the settings of the store, and a runtime.
+fn on_bucket<A, F>(matches: &ArgMatches, look: fn(&A) -> &Look, run: F) -> ExitCode
+where
+    A: FromArgMatches,
+    F: AsyncFnOnce(A, &ServeConfig, Env) -> Result<(), Failure>,
+{
+    let parsed = A::from_arg_matches(matches);
+    let arguments = parsed.unwrap_or_else(|error| error.exit());
+    let paint = Paint::of_stderr(look(&arguments).plainness);
+    let config = chosen(matches).map_err(|error| with_causes(&error));
+    let config = config.and_then(|chosen| {
+        let parsed = ServeConfig::parse(&chosen);
+        parsed.map_err(|error| error.to_string())
+    });
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match runtime() {
+        Ok(runtime) => report(
+            runtime.block_on(run(arguments, &config, Env::system())),
+            paint,
+        ),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
 /// An error and everything behind it on one line: stores answer with XML of several.
 fn one_line(error: &anyhow::Error) -> String {
     let text = with_causes(error.as_ref());
@@ -226,6 +279,12 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match matches.subcommand() {
         Some(("serve", given)) => serve_command(given),
         Some(("doctor", given)) => return examine(given),
+        Some(("verify", given)) => {
+            return on_bucket(given, VerifyArguments::look, upkeep::verify);
+        }
+        Some(("rebuild", given)) => {
+            return on_bucket(given, RebuildArguments::look, upkeep::rebuild);
+        }
         Some(("completion", given)) => return complete(given),
         Some(("config", given)) => match given.subcommand() {
             Some(("show", given)) => print_settings(given),

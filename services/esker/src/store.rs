@@ -35,6 +35,48 @@ pub(crate) fn s3_config(bucket: &str, prefix: &str, settings: &S3Settings) -> S3
     }
 }
 
+/// What a command is going to do with the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read, also beside a process that holds it.
+    Read,
+    /// Create objects: the store is proved first.
+    Write,
+}
+
+/// A bucket, whoever it belongs to.
+#[derive(Debug)]
+pub(crate) struct OpenBucket {
+    pub(crate) bucket: Arc<dyn Bucket>,
+    pub(crate) meter: Arc<RequestMeter>,
+}
+
+/// Opens the bucket without settling whose it is; for reading nothing is written or locked.
+///
+/// # Errors
+/// It cannot be opened, or may not be trusted with writes.
+pub(crate) async fn open_bucket(
+    config: &ServeConfig,
+    access: Access,
+    env: &Env,
+) -> anyhow::Result<OpenBucket> {
+    let back_end: Arc<dyn Bucket> = match (&config.store, access) {
+        (StoreUrl::Memory, _) => anyhow::bail!("memory is gone with its process: name a bucket"),
+        (StoreUrl::Directory(path), Access::Read) => {
+            Arc::new(LocalBucket::open_to_read(path).await?)
+        }
+        (StoreUrl::Directory(_) | StoreUrl::S3 { .. }, _) => back_end(config, env).await?,
+    };
+    if access == Access::Write {
+        let proved = probe(back_end.as_ref(), env).await;
+        proved.context("the store failed its start-up probe")?;
+    }
+    let durable = DurableBucket::new(back_end, DurableConfig::default(), env.clone());
+    let meter = Arc::clone(durable.meter());
+    let bucket = Arc::new(durable);
+    Ok(OpenBucket { bucket, meter })
+}
+
 async fn back_end(config: &ServeConfig, env: &Env) -> anyhow::Result<Arc<dyn Bucket>> {
     Ok(match &config.store {
         StoreUrl::Memory => Arc::new(MemoryBucket::new()),

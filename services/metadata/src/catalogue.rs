@@ -77,6 +77,17 @@ impl Catalogue {
         topic.is_some_and(|topic| topic.has(topic_partition.partition))
     }
 
+    /// The first producer id that was not given out.
+    pub(crate) fn producer_id_next(&self) -> i64 {
+        self.producer_id_next
+    }
+
+    /// Gives out no id up to `seen`, nor the `count` behind it and behind what was given out.
+    pub(crate) fn skip_producer_ids(&mut self, seen: i64, count: i64) {
+        let next = self.producer_id_next.max(seen.saturating_add(1));
+        self.producer_id_next = next.saturating_add(count);
+    }
+
     pub(crate) fn find(&self, topic: &TopicRef) -> Option<&Arc<Topic>> {
         match topic {
             TopicRef::Name(name) => self.topics.named(name.as_str()),
@@ -178,7 +189,7 @@ impl Catalogue {
         Ok(())
     }
 
-    fn insert(&mut self, topic: Topic) {
+    pub(crate) fn insert(&mut self, topic: Topic) {
         self.partition_count += usize::try_from(topic.partition_count.get()).unwrap_or(usize::MAX);
         self.collisions
             .insert(topic.name.collision_key(), topic.name.clone());
@@ -191,7 +202,7 @@ impl Catalogue {
         removed.ok_or(DeleteTopicError::Unknown)
     }
 
-    fn take(&mut self, id: TopicId) -> Option<Arc<Topic>> {
+    pub(crate) fn take(&mut self, id: TopicId) -> Option<Arc<Topic>> {
         let removed = self.topics.remove(id)?;
         let partitions = usize::try_from(removed.partition_count.get()).unwrap_or(usize::MAX);
         self.partition_count -= partitions.min(self.partition_count);

@@ -6,6 +6,7 @@
 //! Cost: a durable command shares a PUT with its neighbours; a current answer one GET with all that
 //! wait; idle: one GET each `deposed_check_interval`, no PUT, no LIST.
 
+mod audit;
 mod catalogue;
 mod command;
 mod config;
@@ -19,6 +20,7 @@ mod state;
 mod status;
 mod task;
 
+pub use audit::{PRODUCER_IDS_SKIPPED, Rebuilt, RebuiltTopic, ReplayedState, Salvage, TopicOrigin};
 pub use config::MetadataConfig;
 pub use metrics::MetadataMetrics;
 pub use recover::RecoveryError;

@@ -126,7 +126,7 @@ fn contents(counts: [usize; 3]) -> Bytes {
     part.freeze()
 }
 
-fn read_contents(part: &[u8]) -> Result<[usize; 3], CommandError> {
+pub(crate) fn read_contents(part: &[u8]) -> Result<[usize; 3], CommandError> {
     let mut reader = ByteReader::new(part);
     let malformed = |_| CommandError::Malformed;
     let version = reader.u8().map_err(malformed)?;

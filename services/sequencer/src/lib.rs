@@ -36,5 +36,7 @@ pub use effect::{Effect, EndAnswer, Probe};
 pub use recover::{RecoverError, Recovered, SessionToWalk, WalkedSession};
 pub use reserve::has_final_refusal;
 pub use sequencer::{RegisterError, Sequencer, SequencerFigures};
-pub use state::{ApplyError, LogState, SessionRecord};
+pub use state::{
+    ApplyError, LogState, PartitionView, ProducerView, RememberedBatch, SessionRecord,
+};
 pub use watermark::Barrier;

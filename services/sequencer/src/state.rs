@@ -6,6 +6,7 @@
 mod apply;
 mod partition;
 mod sessions;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub use apply::ApplyError;
 pub(crate) use partition::{PartitionLog, index_extent, producer_batch};
 pub use sessions::SessionRecord;
 pub(crate) use sessions::Sessions;
+pub use view::{PartitionView, ProducerView, RememberedBatch};
 
 /// Sessions and the checkpointed index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! 2 PUTs; epoch check 1 GET, none under load; a look of a standby 2 GETs; idle leader none.
 //! Rules J1 to J11, limits, cost: docs/journal.md. Bytes: docs/formats/journal.md.
 
+mod audit;
 mod background;
 mod checks;
 mod collect;
@@ -26,6 +27,7 @@ mod pipeline;
 mod place;
 mod queue;
 mod reader;
+mod replace;
 mod replay;
 mod schedule;
 mod snapshot;
@@ -34,6 +36,7 @@ mod take_over;
 mod task;
 mod writer;
 
+pub use audit::{JournalNote, NamedSeal, SnapshotRow, read_note, roll_of_list, roll_of_part};
 pub use config::JournalConfig;
 #[cfg(any(test, feature = "test-util"))]
 pub use conformance::{ReplayDivergence, replay_conformance};
@@ -47,6 +50,7 @@ pub use identity::{JournalIdentity, LeaderInfo, OwnerId};
 pub use metrics::JournalStats;
 pub use object::{DecodeError, check_object};
 pub use place::RollNumber;
+pub use replace::{Fence, OldJournal, ReplaceError, fence};
 pub use state::{CommandError, JournalState};
 pub use take_over::{Leadership, TakeOver};
 pub use task::JournalTask;

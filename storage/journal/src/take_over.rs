@@ -8,7 +8,7 @@
 mod tests;
 
 use bytes::Bytes;
-use esker_chain::{Settled, create_settled};
+use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::Env;
 use esker_types::{Planted, SequencerEpoch, planted};
 use futures::FutureExt as _;
@@ -102,7 +102,8 @@ impl<S: JournalState> Follower<S> {
             prev: None,
         };
         let object = head.encode(author.cluster, self.env.rng.write_id());
-        match create(&self.reader, &self.env, RollNumber::FIRST.opening(), object).await? {
+        let created = create(&self.reader, &self.env, RollNumber::FIRST.opening(), object).await;
+        match created.map_err(TakeOverError::Settle)? {
             Settled::Ours => Ok(TakeOver::Won(self.lead(author, RollNumber::FIRST))),
             Settled::Other(_) => self.follow().await,
         }
@@ -142,7 +143,8 @@ impl<S: JournalState> Follower<S> {
         });
         let puts = seals.map(|seal| put_seal(&self.reader, &self.env, seal));
         let puts = futures::future::join_all(puts).await;
-        let ours = puts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let ours = puts.into_iter().collect::<Result<Vec<_>, _>>();
+        let ours = ours.map_err(TakeOverError::Settle)?;
         if let [Some(end)] = ours.as_slice() {
             // All below it was read, and it is ours: no need to look.
             let (roll, end) = (first.roll, end.clone());
@@ -188,7 +190,8 @@ impl<S: JournalState> Follower<S> {
             let _sent = put.now_or_never();
             return Ok(TakeOver::Won(self.lead(author, roll.after())));
         }
-        match create(&self.reader, &self.env, roll.after().opening(), object).await? {
+        let created = create(&self.reader, &self.env, roll.after().opening(), object).await;
+        match created.map_err(TakeOverError::Settle)? {
             Settled::Other(_) if planted(Planted::JournalStrangersHead) => {
                 Ok(TakeOver::Won(self.lead(author, roll.after())))
             }
@@ -222,11 +225,11 @@ impl<S: JournalState> Follower<S> {
 }
 
 /// `None` when somebody else holds the place.
-async fn put_seal(
+pub(crate) async fn put_seal(
     reader: &JournalReader,
     env: &Env,
     seal: Seal,
-) -> Result<Option<RollEnd>, TakeOverError> {
+) -> Result<Option<RollEnd>, SettleError> {
     let write_id = env.rng.write_id();
     let object = seal.encode(reader.cluster, write_id);
     let settled = create(reader, env, seal.at, object).await?;
@@ -242,15 +245,14 @@ async fn put_seal(
     })
 }
 
-async fn create(
+pub(crate) async fn create(
     reader: &JournalReader,
     env: &Env,
     at: PlaceId,
     object: Bytes,
-) -> Result<Settled, TakeOverError> {
+) -> Result<Settled, SettleError> {
     let key = at.key(reader.cluster);
-    let settled = create_settled(reader.bucket.as_ref(), env, &key, object).await;
-    settled.map_err(TakeOverError::Settle)
+    create_settled(reader.bucket.as_ref(), env, &key, object).await
 }
 
 fn places_ahead(in_flight_max: usize) -> u64 {

@@ -141,7 +141,7 @@ pub async fn open_cluster(
     expected: Option<ClusterId>,
     env: &Env,
 ) -> Result<ClusterId, ClusterError> {
-    if let Some(file) = read(bucket).await? {
+    if let Some(file) = read_cluster(bucket).await? {
         return check(file, expected);
     }
     let ours = ClusterFile {
@@ -156,12 +156,19 @@ pub async fn open_cluster(
             tracing::info!(cluster = %ours.cluster_id, "created cluster.json");
             Ok(ours.cluster_id)
         }
-        PutOutcome::Exists => check(read(bucket).await?.ok_or(ClusterError::Vanished)?, expected),
+        PutOutcome::Exists => check(
+            read_cluster(bucket).await?.ok_or(ClusterError::Vanished)?,
+            expected,
+        ),
         PutOutcome::Unknown(error) | PutOutcome::Refused(error) => Err(ClusterError::Store(error)),
     }
 }
 
-async fn read(bucket: &dyn Bucket) -> Result<Option<ClusterFile>, ClusterError> {
+/// Reads `cluster.json` and makes nothing; `None` when there is none. One GET.
+///
+/// # Errors
+/// [`ClusterError`]: it cannot be used, or the store fails.
+pub async fn read_cluster(bucket: &dyn Bucket) -> Result<Option<ClusterFile>, ClusterError> {
     let read = bucket.get(&ObjectKey::cluster(), ReadRange::Full).await;
     let Some(read) = read.map_err(ClusterError::Store)? else {
         return Ok(None);

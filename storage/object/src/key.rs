@@ -2,7 +2,7 @@
 //!
 //! Relative to the cluster's prefix. Layout: docs/ARCHITECTURE.md.
 
-use esker_types::{ClusterId, SegmentId, SessionId, WriteId};
+use esker_types::{ChainIndex, ClusterId, SegmentId, SessionId, WriteId};
 
 /// Bytes of a key, prefix not counted.
 pub const OBJECT_KEY_BYTES_MAX: usize = 512;
@@ -127,6 +127,34 @@ impl ObjectKey {
         Self(format!("probe/{write_id}"))
     }
 
+    /// Everything that start-up probes wrote.
+    #[must_use]
+    pub fn probes() -> Self {
+        Self("probe/".to_owned())
+    }
+
+    /// A place of a session's chain, from the key that [`Self::session_place`] makes; `None` for
+    /// any other key.
+    #[must_use]
+    pub fn as_session_place(&self, cluster: ClusterId) -> Option<SegmentId> {
+        let rest = self.0.strip_prefix(Self::sessions(cluster).as_str())?;
+        let mut parts = rest.splitn(3, '/').skip(1);
+        let session = SessionId::from_hex(parts.next()?).ok()?;
+        let index = ChainIndex::new(parts.next()?.parse().ok()?);
+        let segment = SegmentId { session, index };
+        (Self::session_place(cluster, segment) == *self).then_some(segment)
+    }
+
+    /// A place of the journal (roll, place), from the key that [`Self::journal_place`] makes;
+    /// `None` for any other key.
+    #[must_use]
+    pub fn as_journal_place(&self, cluster: ClusterId) -> Option<(u64, u64)> {
+        let rest = self.0.strip_prefix(Self::journal(cluster).as_str())?;
+        let (roll, place) = rest.split_once('/')?;
+        let (roll, place) = (roll.parse().ok()?, place.parse().ok()?);
+        (Self::journal_place(cluster, roll, place) == *self).then_some((roll, place))
+    }
+
     /// A key as a listing returned it; `None` past [`OBJECT_KEY_BYTES_MAX`] or when empty.
     #[must_use]
     pub fn from_listing(text: &str) -> Option<Self> {
@@ -160,5 +188,38 @@ impl ObjectKey {
 impl std::fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([2; 16]);
+
+    #[test]
+    fn a_key_tells_its_place_and_no_other_text_does() {
+        let segment = SegmentId {
+            session: SessionId::from_bytes([0xab; 16]),
+            index: ChainIndex::new(7),
+        };
+        let session = ObjectKey::session_place(CLUSTER, segment);
+        let journal = ObjectKey::journal_place(CLUSTER, 3, 9);
+
+        assert_eq!(session.as_session_place(CLUSTER), Some(segment));
+        assert_eq!(journal.as_journal_place(CLUSTER), Some((3, 9)));
+        assert_eq!(journal.as_session_place(CLUSTER), None);
+        let other = ClusterId::from_bytes([3; 16]);
+        assert_eq!(session.as_session_place(other), None);
+        for text in [
+            session.as_str().replace("/ab/", "/ac/"),
+            session.as_str().replace("0007", "007"),
+            format!("{session}/x"),
+            journal.as_str().replace("0009", "+009"),
+        ] {
+            let key = ObjectKey::from_listing(&text).unwrap();
+            assert_eq!(key.as_session_place(CLUSTER), None, "{text}");
+            assert_eq!(key.as_journal_place(CLUSTER), None, "{text}");
+        }
     }
 }

@@ -24,7 +24,9 @@ pub use bucket::{
     Bucket, IDENTITY_BYTES, ListedObject, ObjectRead, PutOutcome, ReadRange, StoreError,
     StoreErrorKind,
 };
-pub use cluster::{CLUSTER_FORMAT, ClusterError, ClusterFile, ClusterFileError, open_cluster};
+pub use cluster::{
+    CLUSTER_FORMAT, ClusterError, ClusterFile, ClusterFileError, open_cluster, read_cluster,
+};
 #[cfg(any(test, feature = "test-util"))]
 pub use conformance::conformance;
 pub use durable::{DurableBucket, DurableConfig};

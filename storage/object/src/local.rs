@@ -104,15 +104,35 @@ impl LocalBucket {
     /// # Errors
     /// [`LocalOpenError`]: another process holds it, or it cannot be used.
     pub async fn open(directory: impl Into<PathBuf>) -> Result<Self, LocalOpenError> {
-        let root: PathBuf = directory.into();
+        Self::opened(directory.into(), |root| {
+            let io = |source| LocalOpenError::from_io(root, source);
+            files::create_root(root).map_err(io)?;
+            let lock = DirectoryLock::acquire(root)?;
+            Directory::open(root.to_owned(), lock).map_err(io)
+        })
+        .await
+    }
+
+    /// Opens a directory that another process may work on, to read only: it is not locked, nothing
+    /// is made or removed, puts and deletions are refused.
+    ///
+    /// # Errors
+    /// [`LocalOpenError`]: it is not there, or cannot be read.
+    pub async fn open_to_read(directory: impl Into<PathBuf>) -> Result<Self, LocalOpenError> {
+        Self::opened(directory.into(), |root| {
+            Directory::open_to_read(root.to_owned())
+                .map_err(|source| LocalOpenError::from_io(root, source))
+        })
+        .await
+    }
+
+    async fn opened(
+        root: PathBuf,
+        open: impl FnOnce(&Path) -> Result<Directory, LocalOpenError> + Send + 'static,
+    ) -> Result<Self, LocalOpenError> {
         let shown = root.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let io = |source| LocalOpenError::from_io(&root, source);
-            files::create_root(&root).map_err(io)?;
-            let lock = DirectoryLock::acquire(&root)?;
-            Directory::open(root.clone(), lock).map_err(io)
-        });
-        let directory = opened.await.unwrap_or_else(|stopped| {
+        let opened = tokio::task::spawn_blocking(move || open(&root)).await;
+        let directory = opened.unwrap_or_else(|stopped| {
             Err(LocalOpenError::from_io(
                 &shown,
                 std::io::Error::other(stopped),

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use esker_env::Env;
-use esker_object::{S3Bucket, S3Config};
+use esker_object::{Bucket, LocalBucket, S3Bucket, S3Config};
 use esker_testkit::{
     EskerArguments, EskerProcess, MinioServer, Rule, STORE_KEYS, SeaweedServer, Shaper,
     ShaperConfig, ShaperHandle, create_bucket,
@@ -94,15 +95,32 @@ impl TestStore {
         self.server.endpoint()
     }
 
+    /// The bucket as Esker sees it. A directory must not be in use, and is held until this is
+    /// dropped.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn bucket(&self) -> anyhow::Result<Arc<dyn Bucket>> {
+        if self.endpoint().is_none() {
+            let path = self.path().join("bucket");
+            return Ok(Arc::new(LocalBucket::open(path).await?));
+        }
+        Ok(Arc::new(self.s3_bucket("esker").await?))
+    }
+
     /// A part of the S3 bucket that no Esker looks at.
     ///
     /// # Errors
     /// The store is a directory, or the client cannot be made.
     pub async fn scratch_bucket(&self) -> anyhow::Result<S3Bucket> {
+        self.s3_bucket("scratch").await
+    }
+
+    async fn s3_bucket(&self, prefix: &str) -> anyhow::Result<S3Bucket> {
         let endpoint = self.endpoint().context("a directory has one owner")?;
         let config = S3Config {
             bucket: BUCKET.to_owned(),
-            prefix: "scratch".to_owned(),
+            prefix: prefix.to_owned(),
             endpoint: Some(endpoint.to_owned()),
             access_key_id: Some(STORE_KEYS.key_id.to_owned()),
             secret_access_key: Some(STORE_KEYS.secret.to_owned()),

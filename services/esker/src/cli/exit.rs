@@ -7,7 +7,9 @@ use std::io;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use esker_audit::RebuildError;
 use esker_env::TaskFailure;
+use esker_journal::ReplaceError;
 use esker_kafka::KafkaError;
 use esker_kafka::client::ClientError;
 use esker_kafka::messages::{ApiKey, StrBytes};
@@ -71,6 +73,11 @@ pub(crate) enum Cause {
     Unconfirmed,
     #[error("{what}")]
     Findings { what: String },
+    /// A bucket could not be looked at, which says nothing about it.
+    #[error("{what}")]
+    Unreadable { what: String },
+    #[error(transparent)]
+    Rebuild(#[from] Box<RebuildError>),
 }
 
 /// A command that did not do what it was asked to.
@@ -137,7 +144,9 @@ impl Failure {
             Cause::Client(error) => exit_of(error),
             Cause::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Cause::Members { .. } => Exit::Conflict,
-            Cause::Wanted { .. } => Exit::Usage,
+            // Nothing was looked at: told apart from a bucket in which something was found.
+            Cause::Wanted { .. } | Cause::Unreadable { .. } => Exit::Usage,
+            Cause::Rebuild(error) if is_conflict(error) => Exit::Conflict,
             Cause::Partition { .. } | Cause::NoGroup | Cause::NoOffsets => Exit::NotFound,
             _ => Exit::Failed,
         }
@@ -168,8 +177,24 @@ impl Failure {
             Cause::Build(_) => Some("send smaller records"),
             Cause::Interrupted | Cause::Unconfirmed => Some("run it again when you are ready"),
             Cause::Task(_) => Some("this is a mistake in esker: please report it"),
-            Cause::Findings { .. } => None,
+            Cause::Unreadable { .. } => {
+                Some("check --store, its prefix and the credentials; esker doctor examines them")
+            }
+            Cause::Findings { .. } | Cause::Rebuild(_) => None,
         })
+    }
+}
+
+/// The bucket is in use, or needs no rebuild.
+fn is_conflict(error: &RebuildError) -> bool {
+    match error {
+        RebuildError::Sound | RebuildError::LeaderAlive { .. } | RebuildError::InUse { .. } => true,
+        RebuildError::Journal(source) => matches!(source, ReplaceError::InUse { .. }),
+        RebuildError::Audit(_)
+        | RebuildError::Lost { .. }
+        | RebuildError::OffsetTaken { .. }
+        | RebuildError::Seal(_)
+        | RebuildError::Cluster(_) => false,
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Total {
     Records(u64),
     /// Bytes of the input.
     Bytes(u64),
+    /// Objects to come, nobody knows how many.
+    Objects,
     /// Milliseconds that the work takes.
     Millis(u64),
 }
@@ -33,13 +35,14 @@ impl Total {
             Self::Bytes(_) => {
                 "{wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {msg}  {eta} left"
             }
+            Self::Objects => "{spinner} {human_pos} objects  {per_sec}  {elapsed}",
             Self::Millis(_) => "{wide_bar} {msg}  {eta} left",
         }
     }
 
     fn length(self) -> u64 {
         match self {
-            Self::Unknown => 0,
+            Self::Unknown | Self::Objects => 0,
             Self::Records(total) | Self::Bytes(total) | Self::Millis(total) => total,
         }
     }
@@ -89,11 +92,11 @@ impl Progress {
             Total::Bytes(_) => {
                 bar.set_message(format!("{} records", HumanCount(self.records)));
             }
-            Total::Millis(_) => {}
+            Total::Objects | Total::Millis(_) => {}
         }
     }
 
-    /// So many bytes of the input are read, or milliseconds over.
+    /// So many bytes of the input are read, objects looked at, or milliseconds over.
     pub(crate) fn advance(&self, by: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(by);
@@ -104,6 +107,13 @@ impl Progress {
     pub(crate) fn message(&self, words: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
             bar.set_message(words());
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 
@@ -155,8 +165,10 @@ mod tests {
             assert!(total.template().contains("{eta}"), "{total:?}");
             assert_eq!(total.length(), 1);
         }
-        assert!(Total::Unknown.template().contains("{per_sec}"));
-        assert!(ProgressStyle::with_template(Total::Unknown.template()).is_ok());
+        for total in [Total::Unknown, Total::Objects] {
+            assert!(total.template().contains("{per_sec}"), "{total:?}");
+            assert!(ProgressStyle::with_template(total.template()).is_ok());
+        }
     }
 
     #[test]

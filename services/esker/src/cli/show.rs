@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::exit::Failure;
 use super::paint::Paint;
 use super::table::{Align, Table, put, put_json};
-use super::{Common, Output};
+use super::{Common, Output, Plainness};
 
 /// Something that a command shows.
 pub(crate) trait Show: Serialize {
@@ -65,10 +65,15 @@ impl<R: Row> Show for Vec<R> {
 impl Common {
     /// Writes it to stdout in the form that was asked for.
     pub(crate) fn show(&self, shown: &impl Show) -> Result<(), Failure> {
-        match self.output {
-            Output::Json => put_json(shown),
-            Output::Table => put(&shown.text(Paint::of_stdout(self.plainness))),
-        }
+        show(self.output, self.plainness, shown)
+    }
+}
+
+/// Writes it to stdout in this form.
+pub(crate) fn show(output: Output, plainness: Plainness, shown: &impl Show) -> Result<(), Failure> {
+    match output {
+        Output::Json => put_json(shown),
+        Output::Table => put(&shown.text(Paint::of_stdout(plainness))),
     }
 }
 

@@ -129,11 +129,25 @@ impl LogState {
         exists: &dyn Fn(TopicPartition) -> bool,
     ) -> Result<(), ApplyError> {
         let sessions = self.sessions_after(segments)?;
-        let extents = self.extents_of(segments, exists)?;
-
+        self.adopt(segments, exists)?;
         for (session, record) in sessions {
             self.sessions.put(session, record);
         }
+        Ok(())
+    }
+
+    /// Takes committed segments into the index whose sessions are settled and forgotten: their
+    /// entries, ends and producers, in any order (D5). For checkpoints, and for a rebuild of the
+    /// state from the bucket, where no session is known but by its chain.
+    ///
+    /// # Errors
+    /// [`ApplyError::OffsetTaken`]: the state is as before; two segments claim one offset (CP2).
+    pub fn adopt(
+        &mut self,
+        segments: &[SegmentFooter],
+        exists: &dyn Fn(TopicPartition) -> bool,
+    ) -> Result<(), ApplyError> {
+        let extents = self.extents_of(segments, exists)?;
         for ((topic_partition, _), extent) in &extents {
             let log = self.partitions.entry(*topic_partition).or_default();
             log.end = log.end.max(extent.end_offset);

@@ -167,3 +167,50 @@ fn entries_of_a_dropped_topic_go() {
 
     assert_eq!(state.extent_count(), 0);
 }
+
+#[test]
+fn adopted_segments_make_the_index_of_their_checkpoints_in_any_order() {
+    let one = footer(segment(1, 0), 1, &[(0, 0, 10)]);
+    let other = footer(segment(2, 0), 1, &[(0, 10, 5), (1, 0, 1)]);
+    let known = state_with(&[
+        register(1),
+        register(2),
+        checkpoint(vec![one.clone(), other.clone()]),
+    ]);
+
+    let mut adopted = LogState::empty();
+    adopted
+        .adopt(std::slice::from_ref(&other), &exists)
+        .unwrap();
+    adopted.adopt(std::slice::from_ref(&one), &exists).unwrap();
+    let again = adopted.adopt(std::slice::from_ref(&one), &exists);
+
+    assert_eq!(adopted.partitions, known.partitions);
+    assert!(matches!(again, Err(ApplyError::OffsetTaken { .. })));
+    assert_eq!(
+        adopted.partitions, known.partitions,
+        "a refusal changes nothing"
+    );
+    let view = adopted.view(at(0)).unwrap();
+    assert_eq!((view.log_start().get(), view.end().get()), (0, 15));
+    assert_eq!(view.extent_at(offset(10)).unwrap().segment, other.segment);
+    assert!(view.extent_at(offset(9)).is_none() && view.remembers_all());
+    assert_eq!(adopted.partitions().count(), 2);
+    assert_eq!(known.sessions().count(), 2);
+    let (epoch, end) = (SequencerEpoch::new(1), ChainIndex::new(1));
+    adopted.settle(session(1), epoch, end).unwrap();
+    assert!(adopted.session(session(1)).unwrap().is_settled());
+    let session_exists = ApplyError::SessionExists {
+        session: session(1),
+    };
+    assert_eq!(adopted.settle(session(1), epoch, end), Err(session_exists));
+    for name in 1..u32::try_from(SESSIONS_SETTLED_MAX).unwrap() {
+        assert!(adopted.remembers_all_sessions());
+        let mut id = [0xff; 16];
+        id[..4].copy_from_slice(&name.to_be_bytes());
+        adopted
+            .settle(SessionId::from_bytes(id), epoch, end)
+            .unwrap();
+    }
+    assert!(!adopted.remembers_all_sessions());
+}

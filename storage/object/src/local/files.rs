@@ -25,13 +25,14 @@ use super::walk;
 /// Where files are written before they get their name.
 pub(super) const TEMPORARY_DIRECTORY: &str = ".tmp";
 
-/// An open, locked directory.
+/// An open directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
     temporary_number: AtomicU64,
     synced: Mutex<SyncedDirectories>,
-    _lock: DirectoryLock,
+    /// Without it the directory may belong to another process: nothing is written.
+    lock: Option<DirectoryLock>,
 }
 
 /// What is known about directories, so that each needs to be synced on its own behalf only once.
@@ -100,13 +101,30 @@ impl Directory {
             Err(_) | Ok(()) => {}
         }
         fs::create_dir(&temporary)?;
+        Self::with(root, Some(lock))
+    }
+
+    /// A directory that another process may hold: nothing is made, removed or written.
+    pub(super) fn open_to_read(root: PathBuf) -> io::Result<Self> {
+        Self::with(root, None)
+    }
+
+    fn with(root: PathBuf, lock: Option<DirectoryLock>) -> io::Result<Self> {
         fs::read_dir(&root)?; // an unreadable directory is found now, not at the first listing
         Ok(Self {
             root,
             temporary_number: AtomicU64::new(0),
             synced: Mutex::new(SyncedDirectories::default()),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Refuses to change a directory that is open for reading.
+    fn check_held(&self, operation: &'static str, key: &ObjectKey) -> Result<(), StoreError> {
+        match &self.lock {
+            Some(_) => Ok(()),
+            None => Err(StoreError::new(operation, key, StoreErrorKind::Denied)),
+        }
     }
 
     fn synced(&self) -> MutexGuard<'_, SyncedDirectories> {
@@ -129,6 +147,9 @@ impl Directory {
     }
 
     pub(super) fn put(&self, key: &ObjectKey, body: &Bytes) -> PutOutcome {
+        if let Err(refused) = self.check_held("put", key) {
+            return PutOutcome::Refused(refused);
+        }
         let Some(path) = self.path(key) else {
             return PutOutcome::Refused(StoreError::new("put", key, StoreErrorKind::Unsupported));
         };
@@ -319,6 +340,7 @@ impl Directory {
     }
 
     pub(super) fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.check_held("delete", key)?;
         let Some(path) = self.path(key) else {
             return Err(StoreError::new("delete", key, StoreErrorKind::Unsupported));
         };

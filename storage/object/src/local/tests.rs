@@ -29,6 +29,25 @@ async fn a_local_bucket_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn a_directory_in_use_can_be_read_and_is_not_written_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = LocalBucket::open(directory.path()).await.unwrap();
+    let _ = owner.put_if_absent(&key("x/y"), body("z")).await;
+
+    let reader = LocalBucket::open_to_read(directory.path()).await.unwrap();
+    let read = reader.get(&key("x/y"), ReadRange::Full).await.unwrap();
+    let put = reader.put_if_absent(&key("x/z"), body("z")).await;
+    let deleted = reader.delete(&key("x/y")).await.unwrap_err();
+    let absent = LocalBucket::open_to_read(directory.path().join("no")).await;
+
+    assert_eq!(read.unwrap().bytes, body("z"));
+    assert!(matches!(put, PutOutcome::Refused(error) if error.kind == StoreErrorKind::Denied));
+    assert_eq!(deleted.kind, StoreErrorKind::Denied);
+    assert!(matches!(absent, Err(LocalOpenError::Io { .. })));
+    assert!(!directory.path().join("no").exists());
+}
+
+#[tokio::test]
 async fn objects_outlive_the_process_and_leftovers_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let bucket = LocalBucket::open(directory.path()).await.unwrap();

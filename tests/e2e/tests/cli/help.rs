@@ -6,10 +6,12 @@ use tempfile::TempDir;
 
 use crate::transcript::{golden, plain_esker};
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 30] = [
     "",
     "serve",
     "doctor",
+    "verify",
+    "rebuild",
     "completion",
     "topic",
     "topic create",

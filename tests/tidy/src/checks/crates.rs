@@ -28,6 +28,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("esker-fetch", 50),
     ("esker-metadata", 50),
     ("esker-admin", 50),
+    ("esker-audit", 55),
     ("esker", 60),
 ];
 /// Foreign crates that shape us, and the product's crates that may name them.
