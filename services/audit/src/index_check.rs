@@ -201,7 +201,7 @@ impl<'a> IndexCheck<'a> {
             let at = extent.topic_partition;
             let indexed = view.and_then(|view| last_below(view, extent.end_offset));
             let mut below = self.tail.range((at, Offset::ZERO)..(at, extent.end_offset));
-            let mut taken_by = below.next_back().map(|(_, tail)| (tail.end, tail.segment));
+            let taken_by = below.next_back().map(|(_, tail)| (tail.end, tail.segment));
             let mut taken_by = taken_by.into_iter().chain(indexed);
             let overlap = taken_by.rfind(|(end, _)| *end > extent.base_offset);
             if let Some((_, other)) = overlap {

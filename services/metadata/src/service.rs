@@ -136,7 +136,8 @@ impl LogIndex for MetadataService {
     fn follow(&self) -> BoxFuture<'_, Result<Box<dyn IndexFeed>, MetadataError>> {
         self.ask_plain(|reply| Request::Follow { reply })
             .map(|started| {
-                let feed: Box<dyn IndexFeed> = Box::new(LocalFeed::new(started?));
+                let feed = LocalFeed::new(started?, self.topics.clone());
+                let feed: Box<dyn IndexFeed> = Box::new(feed);
                 Ok(feed)
             })
             .boxed()
@@ -280,13 +281,16 @@ impl TopicAdmin for MetadataService {
 struct LocalFeed {
     topics: Option<Arc<TopicTable>>,
     updates: broadcast::Receiver<FeedUpdate>,
+    /// The table of this moment: told anew when updates were lost, since one may have been of it.
+    current: watch::Receiver<Arc<TopicTable>>,
 }
 
 impl LocalFeed {
-    fn new(start: FeedStart) -> Self {
+    fn new(start: FeedStart, current: watch::Receiver<Arc<TopicTable>>) -> Self {
         Self {
             topics: Some(start.topics),
             updates: start.updates,
+            current,
         }
     }
 }
@@ -299,7 +303,10 @@ impl IndexFeed for LocalFeed {
             }
             match self.updates.recv().await {
                 Ok(update) => Some(update),
-                Err(broadcast::error::RecvError::Lagged(_)) => Some(FeedUpdate::Resync),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    self.topics = Some(Arc::clone(&self.current.borrow()));
+                    Some(FeedUpdate::Resync)
+                }
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         }
@@ -320,12 +327,16 @@ mod tests {
     async fn a_follower_that_lies_too_far_behind_is_told_to_look_up_afresh() {
         let (sender, updates) = broadcast::channel(FEED_UPDATES_MAX);
         let topics: Arc<TopicTable> = Arc::default();
-        let mut feed = LocalFeed::new(FeedStart {
+        let (table, current) = watch::channel(Arc::clone(&topics));
+        let start = FeedStart {
             topics: Arc::clone(&topics),
             updates,
-        });
+        };
+        let mut feed = LocalFeed::new(start, current);
+        let changed: Arc<TopicTable> = Arc::default();
+        table.send_replace(Arc::clone(&changed));
         for _ in 0..=FEED_UPDATES_MAX {
-            let _ = sender.send(FeedUpdate::Topics(Arc::clone(&topics)));
+            let _ = sender.send(FeedUpdate::Resync);
         }
 
         let first = feed.next().await;
@@ -335,7 +346,10 @@ mod tests {
 
         assert!(matches!(first, Some(FeedUpdate::Topics(_))));
         assert!(matches!(second, Some(FeedUpdate::Resync)));
-        assert!(matches!(third, Some(FeedUpdate::Topics(_))));
+        assert!(
+            matches!(third, Some(FeedUpdate::Topics(told)) if Arc::ptr_eq(&told, &changed)),
+            "a change of topics may have been among what was lost"
+        );
     }
 
     #[tokio::test]

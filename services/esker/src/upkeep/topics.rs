@@ -92,7 +92,7 @@ mod tests {
         let name = r#"[{"id":"07070707070707070707070707070707","name":"a/b","partitions":1}]"#;
         let none = r#"[{"id":"07070707070707070707070707070707","name":"a","partitions":0}]"#;
 
-        assert_eq!(alone, [topic.clone()]);
+        assert_eq!(alone, std::slice::from_ref(&topic));
         assert_eq!(report.unwrap(), [topic]);
         assert!(format!("{:#}", parse(name).unwrap_err()).contains("a/b"));
         assert!(format!("{:#}", parse(none).unwrap_err()).contains("partition"));

@@ -166,15 +166,15 @@ async fn drill(kind: StoreKind, what: Disaster) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_journal_is_rebuilt_on_a_directory() -> anyhow::Result<()> {
-    drill(StoreKind::Directory, Disaster::Lost).await
+    Box::pin(drill(StoreKind::Directory, Disaster::Lost)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_journal_is_rebuilt_on_a_directory() -> anyhow::Result<()> {
-    drill(StoreKind::Directory, Disaster::Damaged).await
+    Box::pin(drill(StoreKind::Directory, Disaster::Damaged)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_journal_is_rebuilt_on_minio() -> anyhow::Result<()> {
-    drill(StoreKind::Minio, Disaster::Lost).await
+    Box::pin(drill(StoreKind::Minio, Disaster::Lost)).await
 }

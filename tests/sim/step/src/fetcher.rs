@@ -1,9 +1,11 @@
 //! A fetch pod: the product's view and assembler, and a driver in the order of `locate.rs`.
 //!
-//! The driver's own: following the leader, the long poll, reading bytes again when they are damaged.
+//! The driver's own: following the leader, the long poll, reading damaged bytes again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use esker_fetch::{FetchCore, LookUp, Place};
 use esker_metadata_api::IndexExtent;
@@ -394,25 +396,28 @@ async fn read_extent(
         let Ok(batches) = FetchCore::assemble(extent, read.bytes, from) else {
             continue;
         };
-        let mut records = Vec::new();
-        for mut rest in batches {
-            while !rest.is_empty() {
-                let Ok(read) = read_records(&rest, &ReadLimits::default()) else {
-                    return Err(FetchFailure::NotNow);
-                };
-                let batch_bytes = usize::try_from(read.header().batch_bytes()).unwrap_or(0);
-                for record in read.flatten() {
-                    let at = u64::try_from(record.offset).unwrap_or(0);
-                    if at >= offset {
-                        records.push((at, value_of(record.value.as_deref())));
-                    }
-                }
-                rest = rest.split_off(batch_bytes.clamp(1, rest.len()));
-            }
-        }
-        return Ok(records);
+        return records_of(batches, offset);
     }
     Err(FetchFailure::NotNow)
+}
+
+/// Offset and value of each record from `offset` on.
+fn records_of(batches: Vec<Bytes>, offset: u64) -> Result<Vec<(u64, u64)>, FetchFailure> {
+    let mut records = Vec::new();
+    for mut rest in batches {
+        while !rest.is_empty() {
+            let read = read_records(&rest, &ReadLimits::default());
+            let read = read.map_err(|_damage| FetchFailure::NotNow)?;
+            let batch_bytes = usize::try_from(read.header().batch_bytes()).unwrap_or(0);
+            let found = read.flatten().map(|record| {
+                let at = u64::try_from(record.offset).unwrap_or(0);
+                (at, value_of(record.value.as_deref()))
+            });
+            records.extend(found.filter(|(at, _)| *at >= offset));
+            rest = rest.split_off(batch_bytes.clamp(1, rest.len()));
+        }
+    }
+    Ok(records)
 }
 
 fn value_of(bytes: Option<&[u8]>) -> u64 {

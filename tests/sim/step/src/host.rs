@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicI64;
 
 use esker_chain::{Chain, UploadError, Uploaded};
 use esker_env::{Env, Rng, Shutdown};
-use esker_object::{DurableBucket, DurableConfig};
+use esker_object::{Bucket, DurableBucket, DurableConfig};
 use esker_sequencer::{Probe, WalkedSession};
 use esker_types::{ChainIndex, ClusterId, SegmentId, SessionId};
 
@@ -55,8 +55,9 @@ impl Host {
         let wall_millis = Arc::new(AtomicI64::new(1_700_000_000_000));
         let clock = SimClock::new(Arc::clone(outside), process, rate, Arc::clone(&wall_millis));
         let name = format!("process {} {}", process.node.index(), process.life);
+        let shared: Arc<dyn esker_env::Clock> = clock.clone();
         let env = Env {
-            clock: Arc::clone(&clock) as Arc<dyn esker_env::Clock>,
+            clock: shared,
             rng: root.stream(&name),
         };
         let client = StoreClient {
@@ -78,6 +79,7 @@ impl Host {
     }
 
     pub(crate) fn chain(&self, cluster: ClusterId) -> Chain {
-        Chain::new(Arc::clone(&self.bucket) as _, self.env.clone(), cluster)
+        let bucket: Arc<dyn Bucket> = self.bucket.clone();
+        Chain::new(bucket, self.env.clone(), cluster)
     }
 }

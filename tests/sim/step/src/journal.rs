@@ -58,14 +58,12 @@ impl Journal {
         if epoch != self.epoch {
             return None;
         }
-        let mut number = from;
-        for command in commands {
+        for (number, command) in (from..).zip(commands) {
             if number == self.next {
                 self.apply(command, truth);
                 self.next += 1;
                 self.commands += 1;
             }
-            number += 1;
         }
         Some(self.next)
     }

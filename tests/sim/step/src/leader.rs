@@ -137,10 +137,10 @@ impl Meta {
     pub(crate) fn timer(&mut self, world: &mut World, timer: Timer) {
         match (&mut self.stage, timer) {
             (Stage::Leading(leader), Timer::Tick) => leader.tick(world),
-            (Stage::Opening(_, since), Timer::Tick) => {
-                if world.now() > *since + 2 * JOURNAL_TIMEOUT {
-                    self.open(world);
-                }
+            (Stage::Opening(_, since), Timer::Tick)
+                if world.now() > *since + 2 * JOURNAL_TIMEOUT =>
+            {
+                self.open(world);
             }
             (Stage::Standby, Timer::Tick) => self.look(world),
             _ => {}

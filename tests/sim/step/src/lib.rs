@@ -1,8 +1,8 @@
 //! The step simulation: the product's pure state machines in one seeded, single-threaded world.
 //!
 //! `world.rs` carries out one event after the other; `store.rs`, `network.rs`, `journal.rs` and
-//! `nemesis.rs` are what surrounds the product, `pod.rs`, `fetcher.rs`, `leader.rs` and `serving.rs`
-//! drive it, `producer.rs` and its neighbours use it, `truth.rs` and `recorder.rs` judge it. What
+//! `nemesis.rs` are what surrounds the product; `pod.rs`, `fetcher.rs`, `leader.rs`, `serving.rs`
+//! drive it; `producer.rs` and its neighbours use it; `truth.rs` and `recorder.rs` judge it. What
 //! is real and what is the driver's own: docs/simulation.md.
 
 mod client;

@@ -100,11 +100,9 @@ impl Pod {
                 }
                 _ => {}
             },
-            Message::Heard(call) => {
-                if self.calls.remove(&call).is_some() {
-                    self.telling = None;
-                    self.tell(world);
-                }
+            Message::Heard(call) if self.calls.remove(&call).is_some() => {
+                self.telling = None;
+                self.tell(world);
             }
             _ => {}
         }

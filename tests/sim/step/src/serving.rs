@@ -45,11 +45,8 @@ pub(crate) fn refuse(world: &mut World, node: Node, from: Process, message: &Mes
 impl Leader {
     pub(crate) fn message(&mut self, world: &mut World, from: Process, message: Message) {
         match message {
-            Message::Appended(epoch, next) => {
-                if epoch == self.epoch {
-                    self.appended(world, next);
-                }
-            }
+            Message::Appended(epoch, next) if epoch == self.epoch => self.appended(world, next),
+            Message::Appended(..) => {}
             Message::Checked(call, is_owner) => self.checked(world, call, is_owner),
             message if !self.sequencer.is_serving() => {
                 refuse(world, self.process.node, from, &message);
