@@ -76,7 +76,16 @@ def test_pods_keep_to_the_restricted_standard(values):
         assert security["allowPrivilegeEscalation"] is False
         assert security["capabilities"] == {"drop": ["ALL"]}
         limits, requests = container["resources"]["limits"], container["resources"]["requests"]
-        assert limits == {"memory": requests["memory"]}, "no limit of CPU, as much memory as asked"
+        assert set(limits) == {"memory"}, "no limit of CPU"
+        if container["name"] != "doctor":
+            assert limits["memory"] == requests["memory"]
+
+
+def test_doctor_has_the_memory_that_it_compares_the_budgets_with():
+    pods = {container["name"]: container["resources"] for _, container in containers(objects(*MINIMAL))}
+
+    assert pods["doctor"]["limits"] == pods["esker"]["limits"]
+    assert pods["doctor"]["requests"]["memory"] == "256Mi"
 
 
 def settings(*arguments: str) -> dict:
