@@ -15,6 +15,8 @@ bootstrap, topic, stop_file = sys.argv[1:]
 RATE, LIMIT = 200, 300  # records a second; seconds after which it stops by itself
 KCAT = ["kcat", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "reconnect.backoff.max.ms=500"]
 
+# The first record makes the topic: a reader of none would end.
+subprocess.run([*KCAT, "-P"], input="0\n", text=True, check=True, timeout=60)
 producer = subprocess.Popen(
     [*KCAT, "-P", "-X", "enable.idempotence=true", "-X", "message.timeout.ms=120000", "-X", "linger.ms=5"],
     stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -31,7 +33,7 @@ def read():
 
 
 threading.Thread(target=read, daemon=True).start()
-begun, number = time.monotonic(), 0
+begun, number = time.monotonic(), 1
 while not os.path.exists(stop_file) and time.monotonic() - begun < LIMIT:
     time.sleep(max(0.0, begun + number / RATE - time.monotonic()))
     producer.stdin.write(f"{number}\n")

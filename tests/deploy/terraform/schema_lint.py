@@ -1,9 +1,9 @@
-"""Holds resources and data sources of the AWS provider against its type declarations.
+"""Holds resources and data sources of a provider against its type declarations.
 
-    schema_lint.py DECLARATIONS FILE.tf...
+    schema_lint.py PROVIDER DECLARATIONS FILE.tf...
 
-DECLARATIONS is `lib` of the npm package @cdktn/provider-aws: a folder for each resource, in whose *.d.ts each
-attribute has its Terraform name in a link, `?` when it is optional, and "NAME block" when it is a block.
+DECLARATIONS is `lib` of an npm package of prebuilt bindings (@cdktn/provider-aws): a folder for each resource, in whose
+*.d.ts each attribute has its Terraform name in a link, `?` when it is optional, and "NAME block" when it is a block.
 An unknown type, attribute or block, a missing one, and a block in place of an attribute are findings.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import hcl2
 
-PROVIDER = "aws"
 META = {"count", "for_each", "provider", "depends_on", "lifecycle", "provisioner", "connection"}
 INTERFACE = re.compile(r"export interface (\w+)([^{]*)\{(.*?)\n\}", re.S)
 FIELD = re.compile(r"/\*\*(?P<doc>.*?)\*/\s*readonly \w+(?P<optional>\??): (?P<type>[^;]+);", re.S)
@@ -28,9 +27,9 @@ class Field:
 
 
 @cache
-def declared(declarations: Path, kind: str, name: str) -> tuple[dict, str] | None:
+def declared(provider: str, declarations: Path, kind: str, name: str) -> tuple[dict, str] | None:
     """Interfaces of a type by name, and which is its root; None for an unknown type."""
-    folder = declarations / (("data-aws-" if kind == "data" else "") + name.replace("_", "-"))
+    folder = declarations / ((f"data-{provider}-" if kind == "data" else "") + name.replace("_", "-"))
     interfaces, root = {}, None
     for path in sorted(folder.rglob("*.d.ts")):
         for interface, extends, body in INTERFACE.findall(path.read_text()):
@@ -70,16 +69,16 @@ def check(body: dict, interface: str, interfaces: dict, where: str):
             yield f"{where}: missing {name}"
 
 
-def lint(declarations: Path, path: Path):
+def lint(provider: str, declarations: Path, path: Path):
     """Findings of one file, and how many blocks were looked at."""
     document, looked_at, findings = hcl2.loads(path.read_text()), 0, []
     for kind in ("resource", "data"):
         for entry in document.get(kind, []):
             for full, bodies in entry.items():
-                provider, _, name = full.strip('"').partition("_")
-                if provider != PROVIDER:
+                owner, _, name = full.strip('"').partition("_")
+                if owner != provider:
                     continue
-                known = declared(declarations, kind, name)
+                known = declared(provider, declarations, kind, name)
                 for label, body in bodies.items():
                     looked_at += 1
                     where = f"{path}: {kind} {provider}_{name}.{label.strip(chr(34))}"
@@ -91,8 +90,9 @@ def lint(declarations: Path, path: Path):
 
 
 if __name__ == "__main__":
-    results = [lint(Path(sys.argv[1]), Path(name)) for name in sys.argv[2:]]
+    provider = sys.argv[1]
+    results = [lint(provider, Path(sys.argv[2]), Path(name)) for name in sys.argv[3:]]
     findings = [finding for found, _ in results for finding in found]
     total = sum(looked_at for _, looked_at in results)
-    print("\n".join([*findings, f"{len(results)} files, {total} blocks of {PROVIDER}, {len(findings)} findings"]))
+    print("\n".join([*findings, f"{len(results)} files, {total} blocks of {provider}, {len(findings)} findings"]))
     sys.exit(bool(findings) or total == 0)
