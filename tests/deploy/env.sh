@@ -16,4 +16,8 @@ helm_provider=1.3.2 # the newest that its module path allows
 coredns_version=1.14.7
 
 export PATH=$deploy_bin:$deploy_cache/venv/bin:$PATH:/usr/sbin:/sbin
+need_esker() { # the binary that other tests have built
+  export ESKER_BIN=${ESKER_BIN:-${CARGO_TARGET_DIR:-$HOME/.cache/esker/target}/debug/esker}
+  [ -x "$ESKER_BIN" ] || { say "no esker at $ESKER_BIN: cargo build -p esker, or name it with ESKER_BIN"; return 1; }
+}
 say() { printf '[deploy] %s\n' "$*" >&2; }

@@ -104,6 +104,24 @@ def test_values_become_settings():
     assert found["advertise"] == "rel-esker.ns.svc.cluster.local:9092"
 
 
+@pytest.mark.parametrize("values", VARIANTS, ids=lambda path: path.stem)
+def test_esker_takes_the_settings_and_the_arguments_of_the_pod(values, tmp_path):
+    found = objects("--values", values)
+    file = tmp_path / "esker.toml"
+    [file_text] = [o["data"]["esker.toml"] for o in found if "esker.toml" in o.get("data", {})]
+    file.write_text(file_text)
+    container = one(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    given = [a.replace("$(POD_IP)", "fd00::7") for a in container["args"] if a != "serve"]
+    given = [f"--config={file}" if a.startswith("--config=") else a for a in given]
+
+    done = subprocess.run([os.environ["ESKER_BIN"], "config", "show", *given], env={}, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    origins = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert str(file) in origins["store"] and str(file) in origins["advertise"]
+    assert origins["http-advertise"].endswith("flag")
+
+
 def test_the_largest_numbers_stay_whole():
     found = settings(*MINIMAL, "--set", "config.node-id=2147483647,config.segment-bytes=8388608")
 
