@@ -13,7 +13,8 @@ import time
 
 bootstrap, topic, stop_file = sys.argv[1:]
 RATE, LIMIT = 200, 300  # records a second; seconds after which it stops by itself
-KCAT = ["kcat", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "reconnect.backoff.max.ms=500"]
+# -E: that no broker can be reached for a while is what is tested, and no reason to end.
+KCAT = ["kcat", "-E", "-b", bootstrap, "-t", topic, "-p", "0", "-X", "reconnect.backoff.max.ms=500"]
 
 # The first record makes the topic: a reader of none would end.
 subprocess.run([*KCAT, "-P"], input="0\n", text=True, check=True, timeout=60)
