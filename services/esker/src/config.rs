@@ -296,6 +296,8 @@ impl ServeConfig {
     /// Where other processes of the cluster can ask this one whether it lives.
     pub(crate) fn http_address(&self) -> String {
         match &self.http_advertise {
+            // It becomes the authority of a URL: there an IPv6 address stands in brackets.
+            Some(Advertised { host, port }) if host.contains(':') => format!("[{host}]:{port}"),
             Some(Advertised { host, port }) => format!("{host}:{port}"),
             None => self.http_listen.to_string(),
         }

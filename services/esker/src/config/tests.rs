@@ -77,6 +77,19 @@ fn an_advertised_address_may_be_a_name_or_an_ipv6_address() {
 }
 
 #[test]
+fn the_address_for_other_processes_is_an_authority_also_with_ipv6() {
+    let address = |text| {
+        let config = parse(&[("http-advertise", text)]).unwrap();
+        config.http_address()
+    };
+
+    assert_eq!(address("10.0.0.7:8080"), "10.0.0.7:8080");
+    assert_eq!(address("[fd00::7]:8080"), "[fd00::7]:8080");
+    assert_eq!(address("fd00::7:8080"), "[fd00::7]:8080");
+    assert_eq!(parse(&[]).unwrap().http_address(), "127.0.0.1:8080");
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let flags = BTreeMap::from([("s3-secret-access-key".to_owned(), "hunter2".to_owned())]);
     let layers = Layers {
