@@ -85,5 +85,58 @@ model: ## search the model of the commit protocol to its end, and show every pla
 model-large: ## the model in larger bounds, minutes and gigabytes: ARGS="succession" for one of them
 	cargo run --quiet -p esker-model -- large $(ARGS)
 
+SIM := $(CARGO_TARGET_DIR)/sim
+PROOF ?= $(HOME)/.cache/esker/proof
+
+sim-build: ## both simulations, with the places where bugs can be planted
+	cargo build --quiet --profile sim -p esker-sim -p esker-sim-shell --features esker-sim/planted,esker-sim-shell/planted
+
+sim: sim-build ## step and shell simulation, over 100 simulated hours, and each seed's repeat (some 8 minutes)
+	@mkdir -p $(PROOF)
+	$(SIM)/esker-sim twice --seed 5 --minutes 5
+	$(SIM)/esker-sim-shell twice --seed 2
+	$(SIM)/esker-sim seeds --from 1 --count 600 --minutes 10 --jobs 2 --json $(PROOF)/step.json
+	$(SIM)/esker-sim-shell seeds --from 1 --count 60 --json $(PROOF)/shell.json
+
+sim-long: sim-build ## over 330 simulated hours: FROM=1000 make sim-long
+	@mkdir -p $(PROOF)
+	$(SIM)/esker-sim seeds --from $${FROM:-1000} --count 2000 --minutes 10 --jobs 2 --json $(PROOF)/step.json
+	$(SIM)/esker-sim-shell seeds --from $${FROM:-1000} --count 500 --json $(PROOF)/shell.json
+
+sim-planted: sim-build ## the seeds that each planted bug needs; those that survive are told
+	$(SIM)/esker-sim planted
+	$(SIM)/esker-sim-shell planted
+
+faults: ## real processes under faults, what every change runs (under 4 minutes): docs/fault-matrix.md
+	cargo build --quiet --workspace --bins --tests
+	$(CARGO_BIN)/esker-faults --short $(ARGS)
+
+faults-long: ## all rows of the fault matrix, again with new seeds: MINUTES=60; ARGS="--row 20 --seed 7 --store minio"
+	cargo build --quiet --workspace --bins --tests
+	$(CARGO_BIN)/esker-faults --minutes $${MINUTES:-60} $(ARGS)
+
+proof: sim ## simulations and short fault rows, then docs/reliability-figures.md from what they counted
+	cargo build --quiet --workspace --bins --tests
+	$(CARGO_BIN)/esker-faults --short --json $(PROOF)/faults.json
+	tests/sim/page.py $(PROOF)
+
+chart-test: ## the Helm chart: lint, strict schemas, golden renders, refusals, alerts
+	@tests/deploy/run chart $(ARGS)
+
+terraform-test: ## Terraform modules: lint, validate, test; local-minio applied and destroyed
+	@.ci/bootstrap minio
+	@tests/deploy/run terraform
+
+image: ## the static binary on an empty image, as a docker-archive
+	@tests/deploy/bootstrap image
+	@tests/deploy/image/build
+
+image-test: ## build the image, look into it, run it confined
+	@tests/deploy/run image
+
+k8s: ## the chart's life on a real API server and kubelet (builds Kubernetes once)
+	@.ci/bootstrap minio
+	@tests/deploy/run k8s
+
 clean-cache: ## remove everything the build keeps outside the checkout
 	rm -rf $(HOME)/.cache/esker

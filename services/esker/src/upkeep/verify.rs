@@ -20,7 +20,7 @@ pub(crate) struct VerifyArguments {
     /// Read the footers of segments only: damaged records are not found
     #[arg(long, conflicts_with = "deep")]
     quick: bool,
-    /// Read every byte of every object [default]
+    /// Read every byte of every object (the default)
     #[arg(long)]
     deep: bool,
 }
