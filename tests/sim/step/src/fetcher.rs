@@ -53,6 +53,8 @@ pub(crate) struct Fetcher {
     fetching: BTreeMap<u64, Fetching>,
     questions: BTreeMap<u64, Question>,
     hint: usize,
+    /// Whose feed is followed: a hint of its own, since what both change may come round to one.
+    feed_hint: usize,
     stream: u64,
     next: u64,
     heard_at: Nanos,
@@ -68,6 +70,7 @@ impl Fetcher {
             fetching: BTreeMap::new(),
             questions: BTreeMap::new(),
             hint: 0,
+            feed_hint: 0,
             stream: 0,
             next: 0,
             heard_at: 0,
@@ -82,7 +85,8 @@ impl Fetcher {
         self.stream = world.number();
         self.next = 0;
         self.heard_at = world.now();
-        world.send(self.process, self.leader(), Message::Follow(self.stream));
+        let leader = Node::meta(self.feed_hint);
+        world.send(self.process, leader, Message::Follow(self.stream));
     }
 
     pub(crate) fn timer(&mut self, world: &mut World, timer: Timer) {
@@ -90,7 +94,7 @@ impl Fetcher {
             Timer::Tick => {
                 if self.stream == 0 || world.now() > self.heard_at + FEED_SILENT {
                     if self.stream != 0 {
-                        self.hint += 1;
+                        self.feed_hint += 1;
                     }
                     self.follow(world);
                 }

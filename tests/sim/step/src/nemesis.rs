@@ -14,7 +14,7 @@ use crate::world::World;
 /// All acknowledged records are readable, and acknowledgements flow, so long after the healing.
 const LIVENESS: Nanos = 30 * SECOND;
 /// The last reading is over by then.
-const READING: Nanos = 600 * SECOND;
+const READING: Nanos = 3600 * SECOND;
 
 /// Draws what strikes whom.
 #[derive(Debug)]
