@@ -85,6 +85,8 @@ pub(crate) struct Truth {
     pub(crate) segments: u64,
     pub(crate) ended: u64,
     pub(crate) void_segments: u64,
+    /// The highest epoch that began to serve.
+    newest: u64,
 }
 
 impl Truth {
@@ -323,8 +325,14 @@ impl Truth {
         }
     }
 
-    /// CP6: a sequencer that begins to serve shows no lower watermark than any before it.
+    /// CP6: a sequencer that begins to serve shows no lower watermark than any before it. One that
+    /// was deposed before it heard that its take-over is durable may lag behind its successor: it
+    /// answers nothing current (R2), and what it pushes is true, if old (R3, CP4).
     pub(crate) fn serving(&mut self, epoch: u64, at: TopicPartition, high_watermark: u64) {
+        if epoch < self.newest {
+            return;
+        }
+        self.newest = epoch;
         let log = self.logs.entry(at).or_default();
         let (served, acked) = (log.served, log.acked);
         if high_watermark < served {
