@@ -85,7 +85,7 @@ def faults_struck(step, shell):
 
 def planted(name, figures):
     if figures is None:
-        return [f"{name}: {MISSING}.", ""]
+        return [f"{name}: {MISSING} (`make sim-planted`).", ""]
     caught = [one for one in figures["bugs"] if one["seeds"] is not None]
     median = statistics.median(one["seeds"] for one in caught) if caught else 0
     lines = [f"{name}: {len(caught)} of {len(figures['bugs'])} caught, median seeds {median:g}.", ""]
