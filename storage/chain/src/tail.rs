@@ -4,7 +4,7 @@
 //! can be cloned, so one segment is acknowledged once and never before those in front of it (W6,
 //! CP1).
 
-use esker_types::{ChainIndex, Planted, SegmentId, SessionId, planted};
+use esker_types::{ChainIndex, SegmentId, SessionId};
 
 /// Our PUT of one segment succeeded. Says nothing about the segments before it.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,14 +114,14 @@ impl ChainTail {
             "a tail extends its own session only"
         );
         assert!(
-            uploaded.index >= self.next || planted(Planted::AckOutOfOrder),
+            uploaded.index >= self.next,
             "CP18: a chain index is decided once"
         );
-        if uploaded.index > self.next && !planted(Planted::AckOutOfOrder) {
+        if uploaded.index > self.next {
             return Err(uploaded);
         }
-        let index = uploaded.index;
-        self.next = self.next.max(index.after());
+        let index = self.next;
+        self.next = index.after();
         assert!(self.next > index, "a chain has fewer than 2^64 places");
         Ok(Committed {
             session: uploaded.session,
