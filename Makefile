@@ -65,9 +65,11 @@ kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
 	ESKER_KILL_ROUNDS=$${ROUNDS:-200} cargo test --workspace --test kill -- --nocapture --test-threads=1
 
 bench: ## Esker beside Apache Kafka, some 40 minutes: docs/benchmarks.md; ARGS="--rounds 1" and others of --help
-	@.ci/bootstrap build minio jvm
+	@.ci/bootstrap build minio jvm s2
 	cargo build --release -p esker -p esker-bench
-	ESKER_BIN=$(CARGO_TARGET_DIR)/release/esker $(CARGO_TARGET_DIR)/release/esker-bench run --out $(BENCH_OUT) $(ARGS)
+	@# In a network of its own, since one of the peers listens on every address.
+	ESKER_BIN=$(CARGO_TARGET_DIR)/release/esker unshare --map-root-user --net -- bash -c 'ip link set lo up && exec "$$@"' - \
+	  $(CARGO_TARGET_DIR)/release/esker-bench run --out $(BENCH_OUT) $(ARGS)
 	$(CARGO_TARGET_DIR)/release/esker-bench report $(BENCH_OUT)
 
 bench-compare: ## ratios of the last `make bench` to the stored baseline

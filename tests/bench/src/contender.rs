@@ -1,5 +1,7 @@
 //! Who is measured, and how each is started on an empty store.
 
+mod s2;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +16,9 @@ use esker_record::Compression;
 use esker_testkit::{EskerProcess, Profile, Shaper, ShaperConfig, ShaperHandle};
 use tempfile::TempDir;
 
+use self::s2::S2Lite;
 use crate::meter::Meter;
+use crate::workloads::Workload;
 
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
@@ -31,15 +35,18 @@ pub(crate) enum Contender {
     Kafka,
     /// Apache Kafka, one node, each append on disk.
     KafkaFlushed,
+    /// `s2 lite` on MinIO.
+    S2Minio,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::EskerDirectory,
         Self::Kafka,
         Self::EskerMinio,
         Self::KafkaFlushed,
         Self::EskerS3Standard,
+        Self::S2Minio,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +56,7 @@ impl Contender {
             Self::EskerS3Standard => "esker-s3-standard",
             Self::Kafka => "kafka",
             Self::KafkaFlushed => "kafka-flushed",
+            Self::S2Minio => "s2-minio",
         }
     }
 
@@ -60,8 +68,14 @@ impl Contender {
             "esker-s3-standard" => "stored by MinIO behind the latencies of S3 Standard",
             "kafka" => "in the page cache of one node",
             "kafka-flushed" => "fsynced to the disk of one node",
+            "s2-minio" => "stored by MinIO (one disk); `s2 lite` 0.43.4, its own API and load",
             _ => "",
         }
+    }
+
+    /// Whether it can carry a load: S2 speaks no Kafka.
+    pub(crate) fn carries(self, workload: Workload) -> bool {
+        self != Self::S2Minio || matches!(workload, Workload::Start | Workload::OneStream)
     }
 
     /// Starts it; `first_ack` is the time from exec to the first acknowledged record.
@@ -72,6 +86,7 @@ impl Contender {
             Self::EskerS3Standard => esker(StoreKind::Minio, Some(Profile::S3Standard)).await,
             Self::Kafka => kafka(KafkaUse::Speed).await,
             Self::KafkaFlushed => kafka(KafkaUse::SpeedFlushed).await,
+            Self::S2Minio => s2_lite().await,
         }
     }
 }
@@ -87,6 +102,10 @@ enum Processes {
     Kafka {
         broker: KafkaBroker,
         _directory: TempDir,
+    },
+    S2 {
+        server: S2Lite,
+        store: TestStore,
     },
 }
 
@@ -104,14 +123,25 @@ impl Running {
         Meter::of(match &self.processes {
             Processes::Esker { process, .. } => process.id(),
             Processes::Kafka { broker, .. } => broker.id(),
+            Processes::S2 { server, .. } => server.id(),
         })
     }
 
     /// The store, where it is a process of its own.
     pub(crate) fn store(&self) -> Option<Meter> {
         match &self.processes {
-            Processes::Esker { store, .. } => store.process_id().map(Meter::of),
+            Processes::Esker { store, .. } | Processes::S2 { store, .. } => {
+                store.process_id().map(Meter::of)
+            }
             Processes::Kafka { .. } => None,
+        }
+    }
+
+    /// The peer that brings its own load.
+    pub(crate) fn s2(&self) -> Option<&S2Lite> {
+        match &self.processes {
+            Processes::S2 { server, .. } => Some(server),
+            Processes::Esker { .. } | Processes::Kafka { .. } => None,
         }
     }
 
@@ -121,7 +151,7 @@ impl Running {
             Processes::Esker { store, .. } if store.endpoint().is_some() => {
                 Ok(Some(store.scratch_bucket().await?))
             }
-            Processes::Esker { .. } | Processes::Kafka { .. } => Ok(None),
+            Processes::Esker { .. } | Processes::Kafka { .. } | Processes::S2 { .. } => Ok(None),
         }
     }
 
@@ -207,6 +237,25 @@ async fn kafka(kind: KafkaUse) -> anyhow::Result<Running> {
         },
         bootstrap,
         first_ack: clock.now().since(start),
+    })
+}
+
+async fn s2_lite() -> anyhow::Result<Running> {
+    let store = TestStore::start(StoreKind::Minio).await?;
+    let env = Env::system();
+    let start = env.clock.now();
+    let deadline = start.after(UP_WITHIN);
+    let server = S2Lite::spawn(&store)?;
+    while let Err(error) = server.first_record().await {
+        if env.clock.now() > deadline {
+            bail!("s2 lite acknowledges nothing: {error:#}")
+        }
+        env.clock.sleep(Duration::from_millis(10)).await;
+    }
+    Ok(Running {
+        bootstrap: server.address()?,
+        processes: Processes::S2 { server, store },
+        first_ack: env.clock.now().since(start),
     })
 }
 

@@ -68,7 +68,8 @@ async fn measured(contender: Contender, round: u32, plan: &Plan) -> anyhow::Resu
     let running = running.with_context(|| format!("start {}", contender.name()))?;
     workloads::warm_up(&running, plan).await?;
     let mut rows = Vec::new();
-    for workload in &plan.workloads {
+    let carried = plan.workloads.iter();
+    for workload in carried.filter(|workload| contender.carries(**workload)) {
         let (figures, void) = match workload.run(&running, plan).await {
             Ok(figures) => (figures, None),
             Err(error) => (BTreeMap::new(), Some(format!("{error:#}"))),

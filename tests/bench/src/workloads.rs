@@ -1,6 +1,7 @@
 //! What is measured. Each workload gives figures by name; the unit is part of the name.
 
 mod idle;
+mod one_stream;
 mod own_load;
 mod saturation;
 mod tail;
@@ -50,6 +51,8 @@ pub(crate) enum Workload {
     ManyPartitions,
     /// One producer, one partition, one and five requests in flight.
     OnePartition,
+    /// One writer and one reader of one partition or stream: what a peer without Kafka can carry.
+    OneStream,
     /// Five readers of what [`Self::Produce`] wrote.
     FanOut,
     /// Tail readers at 5 MiB/s, without and with a reader that catches up.
@@ -60,7 +63,7 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// In the order they run in one process: [`Self::Consume`] reads what [`Self::Produce`] wrote.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Start,
         Self::Produce,
         Self::Consume,
@@ -72,6 +75,7 @@ impl Workload {
         Self::SmallRecords,
         Self::ManyPartitions,
         Self::OnePartition,
+        Self::OneStream,
         Self::TailWhileCatchingUp,
         Self::Idle,
     ];
@@ -88,6 +92,7 @@ impl Workload {
             Self::SmallRecords => "small-records",
             Self::ManyPartitions => "many-partitions",
             Self::OnePartition => "one-partition",
+            Self::OneStream => "one-stream",
             Self::FanOut => "fan-out",
             Self::TailWhileCatchingUp => "tail-while-catching-up",
             Self::Idle => "idle",
@@ -109,6 +114,7 @@ impl Workload {
             Self::SmallRecords => own_load::small_records(on, plan).await,
             Self::ManyPartitions => own_load::many_partitions(on, plan).await,
             Self::OnePartition => own_load::one_partition(on, plan).await,
+            Self::OneStream => one_stream::run(on, plan).await,
             Self::FanOut => own_load::fan_out(on, plan).await,
             Self::TailWhileCatchingUp => tail::run(on, plan).await,
             Self::Idle => idle::run(on, plan).await,
@@ -198,7 +204,7 @@ fn gib_of(records: u64) -> f64 {
 
 /// Runs code paths until compilers and caches have settled, the same amount on every contender.
 pub(crate) async fn warm_up(on: &Running, plan: &Plan) -> anyhow::Result<()> {
-    if plan.warm_up_records == 0 {
+    if plan.warm_up_records == 0 || on.s2().is_some() {
         return Ok(());
     }
     topic(on, "warm-up").await?;

@@ -13,8 +13,7 @@ use esker_testkit::{
 };
 use tempfile::TempDir;
 
-/// The bucket on an S3 store.
-const BUCKET: &str = "esker-e2e";
+const BUCKET: &str = TestStore::BUCKET;
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +51,9 @@ pub struct TestStore {
 }
 
 impl TestStore {
+    /// The bucket on an S3 store.
+    pub const BUCKET: &str = "esker-e2e";
+
     /// An empty store.
     ///
     /// # Errors

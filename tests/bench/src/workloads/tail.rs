@@ -9,19 +9,38 @@ use futures::future::join_all;
 
 use super::{BULK, Figures, MODERATE_PER_SECOND, PARTITIONS, percentile, topic};
 use crate::contender::Running;
+use crate::own::{self, Load};
 use crate::suite::Plan;
 use crate::tools::Tools;
 
-/// Two runs of equal length on one topic each: quiet, then with ConsumerPerformance reading the
-/// bulk topic again and again.
+/// Who reads the bulk topic again and again beside the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatchUp {
+    Nobody,
+    /// `esker bench consume`: about a processor-second per GiB of its own.
+    Light,
+    /// ConsumerPerformance, whose JVM takes eight, of the same two cores here.
+    Kafka,
+}
+
+/// A second of reading at a time, so that the last one ends soon after the load.
+const LIGHT_SECONDS: u64 = 1;
+
+/// Three runs of equal length on one topic each: quiet, then beside one and the other reader.
 pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
-    let tools = Tools::new(on.bootstrap)?;
-    let mut quiet = tailed(on, plan, &tools, "tail-quiet", None).await?;
-    let mut busy = tailed(on, plan, &tools, "tail-busy", Some(plan.records)).await?;
+    let mut quiet = tailed(on, plan, "tail-quiet", CatchUp::Nobody).await?;
+    let mut light = tailed(on, plan, "tail-light", CatchUp::Light).await?;
+    let mut busy = tailed(on, plan, "tail-busy", CatchUp::Kafka).await?;
     let (quiet_p99, busy_p99) = (percentile(&mut quiet, 99)?, percentile(&mut busy, 99)?);
+    let light_p99 = percentile(&mut light, 99)?;
     Ok(Figures::from([
         ("tail_p50_ms".to_owned(), percentile(&mut quiet, 50)?),
         ("tail_p99_ms".to_owned(), quiet_p99),
+        ("tail_p99_light_reader_ms".to_owned(), light_p99),
+        (
+            "tail_p99_light_reader_ratio".to_owned(),
+            light_p99 / quiet_p99.max(1.0),
+        ),
         ("tail_p99_catching_up_ms".to_owned(), busy_p99),
         ("tail_p99_ratio".to_owned(), busy_p99 / quiet_p99.max(1.0)),
     ]))
@@ -31,11 +50,11 @@ pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
 async fn tailed(
     on: &Running,
     plan: &Plan,
-    tools: &Tools,
     name: &str,
-    catch_up: Option<u64>,
+    catch_up: CatchUp,
 ) -> anyhow::Result<Vec<i64>> {
     topic(on, name).await?;
+    let tools = Tools::new(on.bootstrap)?;
     let over = AtomicBool::new(false);
     let readers = join_all((0..PARTITIONS).map(|partition| follow(on, name, partition, &over)));
     let records = MODERATE_PER_SECOND * plan.seconds;
@@ -46,8 +65,16 @@ async fn tailed(
         told
     };
     let scan = async {
-        while let (Some(records), false) = (catch_up, over.load(Ordering::Relaxed)) {
-            tools.consume(BULK, records).await?;
+        while catch_up != CatchUp::Nobody && !over.load(Ordering::Relaxed) {
+            if catch_up == CatchUp::Kafka {
+                tools.consume(BULK, plan.records).await?;
+                continue;
+            }
+            let load = Load {
+                topic: Some(BULK),
+                ..Load::usual("consume", LIGHT_SECONDS)
+            };
+            own::run(on.bootstrap, load).await?;
         }
         anyhow::Ok(())
     };
