@@ -22,7 +22,6 @@ use esker_types::MonotonicTime;
 use futures::StreamExt as _;
 
 use crate::broker_configs::is_static;
-use crate::config::AdminConfig;
 use crate::config_changes::{Base, Change, Names, SET, changed, check_shape};
 use crate::describe_configs::{BROKER_RESOURCE, TOPIC_RESOURCE};
 use crate::error::{AlterConfigsRefusal, ShownText};
@@ -56,7 +55,7 @@ enum Attempt {
 
 struct TopicNames;
 
-struct BrokerNames<'a>(&'a AdminConfig);
+struct BrokerNames<'a>(&'a Front);
 
 pub(crate) async fn incremental(
     front: &Front,
@@ -236,7 +235,7 @@ async fn alter_broker(
     table: &TopicTable,
 ) -> Result<Attempt, AlterConfigsRefusal> {
     let expected = table.brokers().of(scope);
-    let names = BrokerNames(&front.config);
+    let names = BrokerNames(front);
     let configs = changed(&expected, resource.base, &resource.changes, &names);
     let configs = configs.map_err(of_broker)?;
     if configs == expected || resource.validate_only {
@@ -272,7 +271,7 @@ fn scope(front: &Front, resource: &Resource) -> Result<BrokerScope, AlterConfigs
     }
     let asked: Option<i32> = resource.name.parse().ok();
     let asked = asked.ok_or(AlterConfigsRefusal::NotABroker)?;
-    if asked != front.config.node_id {
+    if asked != front.node_id {
         return Err(AlterConfigsRefusal::OtherBroker { asked });
     }
     Ok(BrokerScope::Node(asked))
@@ -306,7 +305,7 @@ impl Names for BrokerNames<'_> {
         });
         found.ok_or_else(|| {
             let shown = ShownText::new(name);
-            match is_static(self.0, name) {
+            match is_static(&self.0.config, self.0.brokers.here(), name) {
                 true => AlterConfigsRefusal::Static { name: shown },
                 false => AlterConfigsRefusal::UnknownBrokerKey { name: shown },
             }

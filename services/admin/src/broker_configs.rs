@@ -3,6 +3,7 @@
 //! Only what is true here, plus the defaults of all topics under their broker names. These change
 //! while brokers run, for all of them or for one; the rest is read-only, set at a broker's start.
 
+use esker_cluster::Member;
 use esker_metadata_api::configs::{ConfigDefinition, ConfigKind, TOPIC_CONFIGS};
 use esker_metadata_api::limits::{GROUP_MEMBERS_MAX, OFFSET_METADATA_BYTES_MAX};
 use esker_metadata_api::{BrokerConfigs, BrokerScope};
@@ -28,10 +29,14 @@ pub(crate) struct BrokerConfig {
 }
 
 /// Those of this broker, by name.
-pub(crate) fn broker_configs(config: &AdminConfig, brokers: &BrokerConfigs) -> Vec<BrokerConfig> {
-    let mut configs = at_start(config);
+pub(crate) fn broker_configs(
+    config: &AdminConfig,
+    here: &Member,
+    brokers: &BrokerConfigs,
+) -> Vec<BrokerConfig> {
+    let mut configs = at_start(config, here);
     let definitions = TOPIC_CONFIGS.iter();
-    let scopes = [BrokerScope::Node(config.node_id), BrokerScope::All];
+    let scopes = [BrokerScope::Node(here.node_id), BrokerScope::All];
     configs.extend(definitions.filter_map(|one| dynamic(one, brokers, &scopes)));
     configs.sort_by_key(|config| config.name);
     configs
@@ -51,8 +56,10 @@ pub(crate) fn shared_configs(brokers: &BrokerConfigs) -> Vec<BrokerConfig> {
 }
 
 /// Whether a broker has the setting, and it is set at its start.
-pub(crate) fn is_static(config: &AdminConfig, name: &str) -> bool {
-    at_start(config).iter().any(|known| known.name == name)
+pub(crate) fn is_static(config: &AdminConfig, here: &Member, name: &str) -> bool {
+    at_start(config, here)
+        .iter()
+        .any(|known| known.name == name)
 }
 
 /// The default of all topics, as the first of `scopes` that was given one has it.
@@ -81,8 +88,8 @@ fn dynamic(
 }
 
 /// What is set at the start, or never.
-fn at_start(config: &AdminConfig) -> Vec<BrokerConfig> {
-    let mut configs = own(config);
+fn at_start(config: &AdminConfig, here: &Member) -> Vec<BrokerConfig> {
+    let mut configs = own(config, here);
     configs.extend(fixed());
     configs
 }
@@ -107,7 +114,7 @@ fn read_only(
 }
 
 /// What the operator decides.
-fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
+fn own(config: &AdminConfig, here: &Member) -> Vec<BrokerConfig> {
     let set = |name, value, kind, documentation| {
         read_only(name, value, kind, ConfigSource::StaticBroker, documentation)
     };
@@ -127,13 +134,13 @@ fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
         ),
         set(
             "broker.id",
-            Some(config.node_id.to_string()),
+            Some(here.node_id.to_string()),
             ConfigKind::Int,
             "The node id of this process.",
         ),
         set(
             "broker.rack",
-            config.rack.clone(),
+            here.zone.clone(),
             ConfigKind::String,
             "The zone that this process runs in.",
         ),
@@ -145,7 +152,7 @@ fn own(config: &AdminConfig) -> Vec<BrokerConfig> {
         ),
         set(
             "node.id",
-            Some(config.node_id.to_string()),
+            Some(here.node_id.to_string()),
             ConfigKind::Int,
             "The node id of this process.",
         ),
@@ -205,11 +212,26 @@ fn fixed() -> [BrokerConfig; 5] {
 
 #[cfg(test)]
 mod tests {
+    use esker_metadata_api::{Endpoint, Roles};
+
     use super::*;
+
+    fn here() -> Member {
+        Member {
+            node_id: 1,
+            at: Endpoint {
+                host: "127.0.0.1".to_owned(),
+                port: 9092,
+            },
+            zone: None,
+            roles: Roles::ALL,
+            is_draining: false,
+        }
+    }
 
     #[test]
     fn every_name_is_there_once_and_topic_defaults_are_among_them() {
-        let configs = broker_configs(&AdminConfig::default(), &BrokerConfigs::default());
+        let configs = broker_configs(&AdminConfig::default(), &here(), &BrokerConfigs::default());
 
         assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
         for name in [
@@ -235,7 +257,7 @@ mod tests {
             ..AdminConfig::default()
         };
 
-        let shown = broker_configs(&config, &BrokerConfigs::default());
+        let shown = broker_configs(&config, &here(), &BrokerConfigs::default());
 
         for name in ["num.partitions", "default.replication.factor"] {
             let one = shown.iter().find(|config| config.name == name).unwrap();

@@ -1,5 +1,6 @@
 //! DescribeCluster and FindCoordinator: who is there, and whom to ask.
 
+use esker_cluster::Member;
 use esker_kafka::messages::describe_cluster_response::DescribeClusterBroker;
 use esker_kafka::messages::find_coordinator_response::Coordinator;
 use esker_kafka::messages::{
@@ -11,7 +12,7 @@ use crate::error::{ClusterRefusal, CoordinatorRefusal};
 use crate::front::Front;
 use crate::metadata::cluster_id;
 use crate::operations::Wanted;
-use crate::placement::Broker;
+use crate::placement;
 use crate::reply;
 
 /// Kafka's numbers of endpoint types.
@@ -44,12 +45,12 @@ pub(crate) fn describe(
             .with_error_code(reply::cluster(refusal).code())
             .with_error_message(Some(reply::words(&refusal)));
     }
-    let one = |broker: &Broker| {
+    let one = |broker: &Member| {
         DescribeClusterBroker::default()
-            .with_broker_id(broker.id())
-            .with_host(broker.wire_host())
-            .with_port(i32::from(broker.port))
-            .with_rack(broker.wire_rack())
+            .with_broker_id(placement::id(broker))
+            .with_host(placement::wire_host(broker))
+            .with_port(i32::from(broker.at.port))
+            .with_rack(placement::wire_rack(broker))
     };
     let operations = Wanted::new(
         request.include_cluster_authorized_operations,
@@ -58,7 +59,7 @@ pub(crate) fn describe(
     );
     response
         .with_error_message(None)
-        .with_controller_id(front.brokers.here().id())
+        .with_controller_id(placement::id(front.brokers.here()))
         .with_brokers(front.brokers.all().iter().map(one).collect())
         .with_cluster_authorized_operations(operations.cluster())
 }
@@ -78,9 +79,9 @@ pub(crate) fn find_coordinator(
     match coordinator(front, key_type, &request.key) {
         Ok(broker) => FindCoordinatorResponse::default()
             .with_error_message(None)
-            .with_node_id(broker.id())
-            .with_host(broker.wire_host())
-            .with_port(i32::from(broker.port)),
+            .with_node_id(placement::id(broker))
+            .with_host(placement::wire_host(broker))
+            .with_port(i32::from(broker.at.port)),
         Err(refusal) => FindCoordinatorResponse::default()
             .with_error_code(reply::coordinator(refusal).code())
             .with_error_message(Some(reply::words(&refusal)))
@@ -94,9 +95,9 @@ fn batched(key_type: i8, key: StrBytes, front: &Front) -> Coordinator {
         Ok(broker) => Coordinator::default()
             .with_key(key)
             .with_error_message(None)
-            .with_node_id(broker.id())
-            .with_host(broker.wire_host())
-            .with_port(i32::from(broker.port)),
+            .with_node_id(placement::id(broker))
+            .with_host(placement::wire_host(broker))
+            .with_port(i32::from(broker.at.port)),
         Err(refusal) => Coordinator::default()
             .with_key(key)
             .with_error_code(reply::coordinator(refusal).code())
@@ -110,7 +111,7 @@ fn coordinator<'a>(
     front: &'a Front,
     key_type: i8,
     key: &str,
-) -> Result<&'a Broker, CoordinatorRefusal> {
+) -> Result<&'a Member, CoordinatorRefusal> {
     match key_type {
         GROUP_KEY => Ok(front.brokers.coordinator(key)),
         TRANSACTION_KEY => Err(CoordinatorRefusal::Transactions),

@@ -3,22 +3,14 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::placement::Broker;
 
 /// How an [`crate::AdminFront`] answers. One per listener, since each listener has its own address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// This process's node id; stable for its life, unique in the cluster, not negative.
-    pub node_id: i32,
     /// The host that clients of this listener reach this process by.
     pub advertised_host: String,
     /// The port that goes with it.
     pub advertised_port: u16,
-    /// The zone this process runs in; clients see it as the rack.
-    pub rack: Option<String>,
-    /// The other processes that clients of this listener can reach. One whose node id is taken
-    /// already is left out: a node id with two addresses breaks clients.
-    pub peers: Vec<Broker>,
     /// `auto.create.topics.enable`: Metadata creates the topics it is asked for by name.
     pub auto_create_topics: bool,
     /// `num.partitions`: partitions of a topic whose creator leaves the count open; at least 1.
@@ -32,11 +24,8 @@ pub struct AdminConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
-            node_id: 1,
             advertised_host: String::from("127.0.0.1"),
             advertised_port: 9092,
-            rack: None,
-            peers: Vec::new(),
             // Kafka's own defaults, which test suites and quickstarts rely on.
             auto_create_topics: true,
             partition_count_default: 1,

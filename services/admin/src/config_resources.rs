@@ -1,5 +1,6 @@
 //! ListConfigResources: what has settings. Topics and brokers do.
 
+use esker_cluster::Member;
 use esker_kafka::messages::list_config_resources_response::ConfigResource;
 use esker_kafka::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse, StrBytes};
 
@@ -53,7 +54,7 @@ pub(crate) fn answer(
     }
     if wanted.contains(&BROKER_RESOURCE) {
         let brokers = front.brokers.all().iter();
-        let one = |broker: &crate::Broker| resource(broker.node_id.to_string(), BROKER_RESOURCE);
+        let one = |broker: &Member| resource(broker.node_id.to_string(), BROKER_RESOURCE);
         resources.extend(brokers.map(one));
     }
     ListConfigResourcesResponse::default().with_config_resources(resources)

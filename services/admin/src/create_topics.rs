@@ -255,7 +255,7 @@ fn shown_configs(topic: &Topic, front: &Front) -> Vec<CreatableTopicConfigs> {
     let of_brokers = |definition: &ConfigDefinition| {
         let (scope, value) = table
             .brokers()
-            .value(front.config.node_id, definition.broker_name?)?;
+            .value(front.node_id, definition.broker_name?)?;
         Some((value, ConfigSource::of_scope(scope)))
     };
     let one = |definition: &'static ConfigDefinition| {

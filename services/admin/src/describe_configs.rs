@@ -129,7 +129,7 @@ fn described(
             let topic = view.table.named(name).ok_or_else(|| {
                 view.gap(ConfigsRefusal::UnknownTopic, ConfigsRefusal::NotAnswered)
             })?;
-            let brokers = broker_configs(&front.config, view.table.brokers());
+            let brokers = broker_configs(&front.config, front.brokers.here(), view.table.brokers());
             let one = |definition| topic_entry(definition, topic, &brokers, detail);
             Ok(TOPIC_CONFIGS.iter().map(one).collect())
         }
@@ -140,11 +140,11 @@ fn described(
         }
         BROKER_RESOURCE => {
             let asked: i32 = name.parse().map_err(|_| ConfigsRefusal::NotABroker)?;
-            let here = front.config.node_id;
+            let here = front.node_id;
             if asked != here {
                 return Err(ConfigsRefusal::OtherBroker { here, asked });
             }
-            let configs = broker_configs(&front.config, view.table.brokers());
+            let configs = broker_configs(&front.config, front.brokers.here(), view.table.brokers());
             let one = |config| broker_entry(config, detail);
             Ok(configs.iter().map(one).collect())
         }

@@ -22,6 +22,7 @@ use crate::error::TopicRefusal;
 use crate::front::Front;
 use crate::limits::DESCRIBED_PARTITIONS_MAX;
 use crate::operations::Wanted;
+use crate::placement;
 use crate::reply;
 
 /// Where an answer begins.
@@ -175,7 +176,7 @@ fn described(
             replicas
                 .first()
                 .copied()
-                .unwrap_or(front.brokers.here().id()),
+                .unwrap_or(placement::id(front.brokers.here())),
         )
         .with_leader_epoch(LeaderEpoch::CONSTANT.to_wire())
         .with_isr_nodes(replicas.clone())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use esker_cluster::Membership;
 use esker_env::Env;
 use esker_kafka::{Api, Reply, Request, RequestContext, Response};
 use esker_metadata_api::{Admin, LogIndex, TopicAdmin};
@@ -13,7 +14,7 @@ use futures::future::BoxFuture;
 use crate::catalogue::Catalogue;
 use crate::config::AdminConfig;
 use crate::limits::REQUEST_TIMEOUT_MAX;
-use crate::placement::Brokers;
+use crate::placement::{BrokerView, Brokers, zone_of};
 use crate::{
     absent, alter_configs, cluster, config_resources, create_partitions, create_topics,
     delete_records, delete_topics, describe_configs, describe_topics, group_deletion, groups,
@@ -30,19 +31,25 @@ pub struct AdminParts {
     pub topic_admin: Arc<dyn TopicAdmin>,
     /// Where logs end.
     pub log_index: Arc<dyn LogIndex>,
+    /// Which processes there are.
+    pub membership: Membership,
 }
 
 /// Answers every API that is not on the data path. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct AdminFront {
-    front: Arc<Front>,
+    config: Arc<AdminConfig>,
+    brokers: Arc<BrokerView>,
+    catalogue: Catalogue,
 }
 
-/// What the files of this crate need to answer.
-#[derive(Debug)]
+/// What the files of this crate need to answer one request.
+#[derive(Clone, Debug)]
 pub(crate) struct Front {
-    pub(crate) config: AdminConfig,
-    pub(crate) brokers: Brokers,
+    pub(crate) config: Arc<AdminConfig>,
+    /// This process's node id.
+    pub(crate) node_id: i32,
+    pub(crate) brokers: Arc<Brokers>,
     pub(crate) catalogue: Catalogue,
 }
 
@@ -51,15 +58,23 @@ impl AdminFront {
     /// `env` is that of the listener: deadlines count from the arrival of a request.
     #[must_use]
     pub fn new(config: AdminConfig, parts: AdminParts, env: Env) -> Self {
-        let brokers = Brokers::new(&config);
+        let brokers = Arc::new(BrokerView::new(parts.membership.clone()));
         let catalogue = Catalogue::new(parts, &env, config.metadata_timeout);
-        let front = Front {
-            config,
+        Self {
+            config: Arc::new(config),
             brokers,
             catalogue,
-        };
-        Self {
-            front: Arc::new(front),
+        }
+    }
+
+    /// As this request's client sees the cluster.
+    fn front(&self, context: &RequestContext) -> Front {
+        let zone = context.client_id.as_deref().and_then(zone_of);
+        Front {
+            config: Arc::clone(&self.config),
+            node_id: self.brokers.node_id(),
+            brokers: self.brokers.of(&self.config, zone),
+            catalogue: self.catalogue.clone(),
         }
     }
 
@@ -70,7 +85,7 @@ impl AdminFront {
     /// Dropping the future drops the answer; what was asked of the metadata service may still
     /// happen.
     pub fn handle(&self, context: RequestContext, request: Request) -> BoxFuture<'static, Reply> {
-        let front = Arc::clone(&self.front);
+        let front = self.front(&context);
         async move { front.answer(&context, request).await }.boxed()
     }
 }

@@ -43,4 +43,3 @@ mod reply;
 
 pub use config::AdminConfig;
 pub use front::{AdminFront, AdminParts};
-pub use placement::Broker;

@@ -16,6 +16,7 @@ use esker_metadata_api::{Topic, TopicTable};
 use esker_types::{PartitionIndex, TopicPartition};
 
 use crate::front::Front;
+use crate::placement;
 use crate::reply;
 
 /// What the bucket is called where Kafka names a directory.
@@ -86,7 +87,7 @@ fn described(
     indexes: impl Iterator<Item = PartitionIndex>,
     bytes: &BTreeMap<TopicPartition, u64>,
 ) -> Option<DescribeLogDirsTopic> {
-    let here = front.brokers.here().id();
+    let here = placement::id(front.brokers.here());
     let factor = topic.replication_factor;
     let ours = indexes.filter(|index| {
         let replicas = front.brokers.replicas(topic.id, *index, factor);

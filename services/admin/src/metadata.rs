@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use esker_cluster::Member;
 use esker_kafka::messages::metadata_request::MetadataRequestTopic;
 use esker_kafka::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -24,7 +25,7 @@ use crate::error::TopicRefusal;
 use crate::front::Front;
 use crate::limits::TOPIC_CHANGES_PARALLEL;
 use crate::operations::Wanted;
-use crate::placement::Broker;
+use crate::placement;
 use crate::reply;
 
 /// First version in which null asks for all topics; below it an empty list does.
@@ -81,7 +82,7 @@ pub(crate) async fn answer(
     MetadataResponse::default()
         .with_brokers(brokers(front))
         .with_cluster_id(Some(cluster_id(front.catalogue.cluster())))
-        .with_controller_id(front.brokers.here().id())
+        .with_controller_id(placement::id(front.brokers.here()))
         .with_topics(topics)
         .with_cluster_authorized_operations(cluster.cluster())
 }
@@ -92,12 +93,12 @@ pub(crate) fn cluster_id(cluster: ClusterId) -> StrBytes {
 }
 
 fn brokers(front: &Front) -> Vec<MetadataResponseBroker> {
-    let one = |broker: &Broker| {
+    let one = |broker: &Member| {
         MetadataResponseBroker::default()
-            .with_node_id(broker.id())
-            .with_host(broker.wire_host())
-            .with_port(i32::from(broker.port))
-            .with_rack(broker.wire_rack())
+            .with_node_id(placement::id(broker))
+            .with_host(placement::wire_host(broker))
+            .with_port(i32::from(broker.at.port))
+            .with_rack(placement::wire_rack(broker))
     };
     front.brokers.all().iter().map(one).collect()
 }
@@ -203,7 +204,7 @@ fn described(front: &Front, topic: &Topic, operations: Wanted) -> MetadataRespon
                 replicas
                     .first()
                     .copied()
-                    .unwrap_or(front.brokers.here().id()),
+                    .unwrap_or(placement::id(front.brokers.here())),
             )
             .with_leader_epoch(LeaderEpoch::CONSTANT.to_wire())
             .with_isr_nodes(replicas.clone())

@@ -13,6 +13,7 @@ use esker_metadata_api::Leadership;
 
 use crate::error::QuorumRefusal;
 use crate::front::Front;
+use crate::placement;
 use crate::reply;
 
 /// The only topic that has a quorum in Kafka, with one partition.
@@ -35,12 +36,12 @@ pub(crate) async fn answer(
     let end = log_end(&described);
     let now = front.catalogue.wall_millis();
     let voter = ReplicaState::default()
-        .with_replica_id(here.id())
+        .with_replica_id(placement::id(here))
         .with_log_end_offset(end)
         .with_last_fetch_timestamp(if version >= 1 { now } else { -1 })
         .with_last_caught_up_timestamp(if version >= 1 { now } else { -1 });
     let partition = PartitionData::default()
-        .with_leader_id(here.id())
+        .with_leader_id(placement::id(here))
         .with_leader_epoch(i32::try_from(described.epoch.get()).unwrap_or(i32::MAX))
         .with_high_watermark(end)
         .with_current_voters(vec![voter])
@@ -50,10 +51,10 @@ pub(crate) async fn answer(
         .with_partitions(vec![partition]);
     let listener = Listener::default()
         .with_name(StrBytes::from_static_str(LISTENER))
-        .with_host(here.wire_host())
-        .with_port(here.port);
+        .with_host(placement::wire_host(here))
+        .with_port(here.at.port);
     let node = Node::default()
-        .with_node_id(here.id())
+        .with_node_id(placement::id(here))
         .with_listeners(vec![listener]);
     let nodes = if version >= WORDS_FROM {
         vec![node]

@@ -7,6 +7,7 @@ mod http_log;
 mod kafka_service;
 mod leader_probe;
 mod open_files;
+mod readers_elsewhere;
 mod serve;
 mod serve_command;
 mod store;

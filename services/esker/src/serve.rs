@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use esker_cluster::Membership;
 use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
 use esker_kafka::Listener;
@@ -39,6 +40,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
 /// A process at work.
 struct Running {
     metadata: MetadataService,
+    membership: Membership,
     /// The metadata service: stopped last.
     service: TaskGroup,
     /// Listeners, ingest, fetch: stopped first.
@@ -54,6 +56,8 @@ impl Running {
             metadata_task,
             ingest_task,
             fetch_task,
+            membership,
+            membership_task,
             kafka,
             http,
         } = process;
@@ -71,9 +75,11 @@ impl Running {
             let _ = early.send(Early::Ingest(outcome)).await;
         });
         fronts.spawn(fetch_task.run());
+        fronts.spawn(membership_task.run(stops.edges.clone()));
         fronts.spawn(http.run(stops.edges.clone()));
         Self {
             metadata,
+            membership,
             service,
             fronts,
             kafka: Some(kafka),
@@ -135,6 +141,7 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
         Err(early) => return ended_early(early),
     };
     tracing::info!(reason, "stopping");
+    running.membership.drain();
     stop_edges.request();
     let limit = config.drain_timeout.saturating_add(Duration::from_secs(5));
     let drained = esker_env::timeout(env.clock.as_ref(), limit, running.fronts.join_all()).await;

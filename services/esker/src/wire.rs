@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use esker_admin::{AdminConfig, AdminParts};
 use esker_cache::{BlockCache, CacheConfig, SegmentCache};
 use esker_chain::Chain;
+use esker_cluster::{Membership, MembershipTask};
 use esker_env::{Env, Shutdown};
 use esker_fetch::{Fetch, FetchConfig, FetchParts, FetchTask};
 use esker_http::{Health, HttpConfig, HttpParts, HttpServer};
@@ -17,6 +18,7 @@ use esker_kafka::{Listener, ListenerConfig};
 use esker_metadata::{
     MetadataConfig, MetadataMetrics, MetadataParts, MetadataService, MetadataStatus, MetadataTask,
 };
+use esker_metadata_api::{Endpoint, Pod, Roles};
 use esker_object::RequestMeter;
 
 use crate::config::ServeConfig;
@@ -24,6 +26,7 @@ use crate::http_log::{HttpAppender, HttpReader};
 use crate::kafka_service::{Fronts, KafkaService};
 use crate::leader_probe::HttpProbe;
 use crate::open_files;
+use crate::readers_elsewhere::ReadersElsewhere;
 use crate::store::OpenStore;
 
 /// A process, put together and not yet running.
@@ -33,6 +36,8 @@ pub(crate) struct Process {
     pub(crate) metadata_task: MetadataTask,
     pub(crate) ingest_task: IngestTask,
     pub(crate) fetch_task: FetchTask,
+    pub(crate) membership: Membership,
+    pub(crate) membership_task: MembershipTask,
     pub(crate) kafka: Listener,
     pub(crate) http: HttpServer,
 }
@@ -118,7 +123,6 @@ fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
 fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
     let advertised = config.advertise.as_ref();
     AdminConfig {
-        node_id: config.node_id,
         advertised_host: advertised.map_or_else(
             || kafka.ip().to_string(),
             |advertised| advertised.host.clone(),
@@ -167,15 +171,19 @@ pub(crate) async fn build(
     };
     let (ingest, ingest_task) =
         Ingest::start(ingest_config(config)?, ingest_parts, stops.edges.clone());
+    let (membership, membership_task) =
+        Membership::start(pod(config, &env), true, service.clone(), env.clone());
     let fetch_parts = FetchParts {
         log_index: service.clone(),
         admin: service.clone(),
         cache: Arc::clone(&cache),
+        placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
         env: env.clone(),
     };
     let (fetch, fetch_task) =
         Fetch::start(FetchConfig::default(), fetch_parts, stops.edges.clone());
-    let kafka = kafka_listener(config, &ingest, &fetch, service.clone(), &env).await?;
+    let fronts = fronts(config, service.clone(), membership.clone(), &env);
+    let kafka = kafka_listener(config, &ingest, &fetch, fronts, &env).await?;
     let health = ProcessHealth {
         metadata: metadata.clone(),
         metadata_metrics,
@@ -207,29 +215,63 @@ pub(crate) async fn build(
         metadata_task,
         ingest_task,
         fetch_task,
+        membership,
+        membership_task,
         kafka,
         http,
     })
 }
 
-async fn kafka_listener(
+/// This process, as others are told of it.
+fn pod(config: &ServeConfig, env: &Env) -> Pod {
+    let listens = config.kafka_listen;
+    let advertised = config.advertise.as_ref().map(|advertised| Endpoint {
+        host: advertised.host.clone(),
+        port: advertised.port,
+    });
+    Pod {
+        pod: env.rng.pod_id(),
+        node_id: config.node_id,
+        roles: Roles::ALL,
+        zone: None,
+        kafka: Some(advertised.unwrap_or_else(|| Endpoint {
+            host: listens.ip().to_string(),
+            port: listens.port(),
+        })),
+        internal: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        is_draining: false,
+    }
+}
+
+fn fronts(
     config: &ServeConfig,
-    ingest: &Ingest,
-    fetch: &Fetch,
     admin: Arc<MetadataService>,
+    membership: Membership,
     env: &Env,
-) -> anyhow::Result<Listener> {
+) -> Fronts {
     let is_fixed = config.advertise.is_some();
     let admin_config = admin_config(config, config.kafka_listen);
     let parts = AdminParts {
         admin: admin.clone(),
         topic_admin: admin.clone(),
         log_index: admin,
+        membership,
     };
+    Fronts::new(admin_config, is_fixed, parts, env.clone())
+}
+
+async fn kafka_listener(
+    config: &ServeConfig,
+    ingest: &Ingest,
+    fetch: &Fetch,
+    fronts: Fronts,
+    env: &Env,
+) -> anyhow::Result<Listener> {
     let service = KafkaService {
         ingest: ingest.clone(),
         fetch: fetch.clone(),
-        fronts: Fronts::new(admin_config, is_fixed, parts, env.clone()),
+        fronts,
     };
     let listener = ListenerConfig {
         listen: config.kafka_listen,

@@ -3,6 +3,7 @@
 //! Topics by name or id become topic ids here (I26). One is called unknown only after the current
 //! table was asked (R1), once per request.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -275,5 +276,6 @@ fn job(
         records_max: None,
         deadline: context.received.after(wait),
         first: 0,
+        elsewhere: BTreeMap::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! The role's handle and task: what `wire.rs` puts together and the fronts call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::locate::{Locator, ReadIntent};
 use crate::metrics::Counters;
 use crate::pipeline::{Job, Pipeline};
 use crate::reader::Reader;
+use crate::redirect::{ReadPlacement, Redirects};
 use crate::slices::Slices;
 use crate::view::{View, ViewLimits};
 use crate::waiter::Waiter;
@@ -36,6 +38,8 @@ pub struct FetchParts {
     pub admin: Arc<dyn Admin>,
     /// Bytes of segments; ingest of the same process inserts what it writes.
     pub cache: Arc<dyn SegmentCache>,
+    /// Who serves which partition to readers; without it this process serves all.
+    pub placement: Option<Arc<dyn ReadPlacement>>,
     /// Clock and randomness.
     pub env: Env,
 }
@@ -53,6 +57,7 @@ struct Shared {
     env: Env,
     pipeline: Pipeline,
     fairness: Fairness,
+    redirects: Redirects,
     view: Arc<View>,
     counters: Arc<Counters>,
 }
@@ -120,6 +125,7 @@ impl Fetch {
             env: parts.env,
             pipeline,
             fairness: Fairness::default(),
+            redirects: Redirects::new(parts.placement),
             view,
             counters,
         });
@@ -220,6 +226,7 @@ impl Shared {
             Err(refusal) => return reply::refused_fetch(refusal),
         };
         self.choose_first(context.connection_id, &mut admitted);
+        self.send_away(context, request, &mut admitted);
         let served = self.pipeline.serve(&admitted.job).await;
         let starved = served
             .starved
@@ -227,6 +234,25 @@ impl Shared {
         let starved = starved.map(|intent| intent.topic_partition);
         self.fairness.remember(context.connection_id, starved);
         reply::fetch_reply(admitted, served)
+    }
+
+    /// Readers whose partitions another process serves are told so.
+    fn send_away(
+        &self,
+        context: &RequestContext,
+        request: &FetchRequest,
+        admitted: &mut AdmittedFetch,
+    ) {
+        let now = self.env.clock.now();
+        let client = (context.connection_id, context.api_version);
+        let elsewhere = |intent: &ReadIntent| {
+            self.redirects
+                .elsewhere(now, client, intent.topic_partition, &request.rack_id)
+        };
+        let intents = admitted.job.intents.iter().enumerate();
+        admitted.job.elsewhere = intents
+            .filter_map(|(place, intent)| Some((place, elsewhere(intent)?)))
+            .collect();
     }
 
     fn choose_first(&self, connection_id: u64, admitted: &mut AdmittedFetch) {
@@ -252,6 +278,7 @@ impl Shared {
             records_max: request.records_max,
             deadline: self.env.clock.now().after(wait),
             first: 0,
+            elsewhere: BTreeMap::new(),
         };
         let served = self.pipeline.serve(&job).await;
         let part = served.parts.into_iter().next();

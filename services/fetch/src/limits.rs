@@ -40,6 +40,10 @@ pub const AHEAD_QUEUE_MAX: usize = 64;
 pub const AHEAD_PARALLEL: usize = 8;
 /// Ends of cold answers that are remembered, to know a reader that goes on from one.
 pub const AHEAD_PLACES_MAX: usize = 10_000;
+/// How often a reader that does not go where it is sent is sent again.
+pub const REDIRECT_EVERY: Duration = Duration::from_secs(30);
+/// Readers that are remembered as sent away.
+pub const REDIRECTS_MAX: usize = 100_000;
 /// Extents from the log's end within which a reader counts as hot.
 pub const HOT_EXTENTS: usize = 64;
 

@@ -5,6 +5,7 @@
 //! `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
 //! `limits.rs`. Every round begins anew from the view; nothing is kept while the waiter sleeps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) deadline: MonotonicTime,
     /// Place of the intent that gets its share first.
     pub(crate) first: usize,
+    /// Places of intents whose reader is sent to another node: it hears of the log's ends only.
+    pub(crate) elsewhere: BTreeMap<usize, i32>,
 }
 
 /// What one intent found.
@@ -75,12 +78,16 @@ impl Pipeline {
     pub(crate) async fn serve(&self, job: &Job) -> Served {
         loop {
             let generation = self.locator.view.generation();
-            let located = self.locator.locate_all(&job.intents).await;
+            let mut located = self.locator.locate_all(&job.intents).await;
+            for place in job.elsewhere.keys() {
+                send_away(located.get_mut(*place));
+            }
             let plan = planner::plan(&job.intents, &located, job.bytes_max, job.first);
             let is_failed = located
                 .iter()
                 .any(|located| matches!(located, Located::Failed(_)));
-            let is_due = self.waiter.is_due(job.deadline) || job.intents.is_empty();
+            let is_at_once = job.intents.is_empty() || !job.elsewhere.is_empty();
+            let is_due = is_at_once || self.waiter.is_due(job.deadline);
             let bytes_min = u64::from(job.bytes_min);
             if is_due || is_failed || plan.available_bytes >= bytes_min {
                 let served = self.read(job, &located, &plan).await;
@@ -285,6 +292,15 @@ fn nothing(marks: Marks, intent: &ReadIntent) -> Part {
         marks,
         records: Vec::new(),
         next_offset: intent.offset,
+    }
+}
+
+/// What is there is left to the reader's other node.
+fn send_away(located: Option<&mut Located>) {
+    if let Some(located) = located
+        && let Located::Ready(stretch) = located
+    {
+        *located = Located::AtEnd(stretch.marks);
     }
 }
 

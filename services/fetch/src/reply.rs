@@ -110,13 +110,17 @@ pub(crate) fn refused_fetch(refusal: RequestRefusal) -> FetchReply {
 /// Every requested partition and no other, in the request's order.
 pub(crate) fn fetch_reply(admitted: AdmittedFetch, mut served: Served) -> FetchReply {
     let (isolation, naming) = (admitted.isolation, admitted.naming);
+    let elsewhere = admitted.job.elsewhere;
     let mut partition_reply = |index: i32, intent: Result<usize, Refusal>| {
         let place = match intent {
             Ok(place) => place,
             Err(refusal) => return failed(index, refusal_code(refusal)),
         };
         match served.parts.get_mut(place) {
-            Some(Ok(part)) => found(index, part, isolation),
+            Some(Ok(part)) => FetchPartitionReply {
+                preferred_read_replica: elsewhere.get(&place).copied().unwrap_or(-1),
+                ..found(index, part, isolation)
+            },
             Some(Err(error)) => failed(index, fetch_code(*error, naming)),
             // A bug of ours: retriable, never an empty success.
             None => failed(index, KafkaError::KafkaStorageError),

@@ -1,6 +1,6 @@
-//! What the other roles ask of the metadata service: plain types and four traits.
+//! What the other roles ask of the metadata service: plain types and five traits.
 //!
-//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts). Nothing
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts), `Pods` (all). Nothing
 //! here assumes that the service is in this process: every call may fail, be lost or answer late;
 //! all carry the cluster's view by sequencer epoch. Kafka's numbers do not appear: each front
 //! translates in its own `reply.rs`.
@@ -12,6 +12,7 @@ mod error;
 mod group;
 pub mod limits;
 mod log_index;
+mod pods;
 mod sequencer;
 mod topic;
 mod topic_admin;
@@ -28,6 +29,7 @@ pub use log_index::{
     FeedUpdate, IndexExtent, IndexFeed, IndexSlice, ListedOffset, LogIndex, LogIndexError,
     OffsetQuery, PartitionAdvance,
 };
+pub use pods::{AnnounceError, Endpoint, Pod, PodLease, PodTable, Pods, Roles};
 pub use sequencer::{
     BatchVerdict, ProduceRefusal, ProducerSpan, Registered, ReservationSummary, ReserveError,
     ReserveReply, ReserveRequest, Sequencer, SessionEnd, WrittenReport,

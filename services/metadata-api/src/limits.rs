@@ -1,5 +1,7 @@
 //! Limits of the internal API.
 
+use std::time::Duration;
+
 /// Bytes of a topic name (Kafka).
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Updates a follower may lie behind before it must look up afresh.
@@ -22,3 +24,9 @@ pub const BROKERS_CONFIGURED_MAX: usize = 1000;
 pub const TOPICS_MAX: usize = 100_000;
 /// Partitions of a cluster, all topics together.
 pub const PARTITIONS_MAX: usize = 200_000;
+/// Processes of a cluster.
+pub const PODS_MAX: usize = 1000;
+/// Bytes of one text of an announcement: a host, a zone, a version.
+pub const POD_TEXT_BYTES_MAX: usize = 255;
+/// How often a pod announces itself.
+pub const POD_ANNOUNCE_EVERY: Duration = Duration::from_secs(1);

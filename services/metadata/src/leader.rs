@@ -32,6 +32,7 @@ use crate::command::Command;
 use crate::config::MetadataConfig;
 use crate::limits::COMMANDS_WAITING_MAX;
 use crate::metrics::{MetadataMetrics, set};
+use crate::pods::PodRegistry;
 use crate::request::Request;
 use crate::state::DurableState;
 use callers::Callers;
@@ -82,6 +83,7 @@ pub(crate) struct Leader {
     pending: VecDeque<Pending>,
     questions: Questions,
     callers: Callers,
+    pods: PodRegistry,
     work: ChainWork,
     /// The roll that we write, and how many of its commands are durable.
     roll: u64,
@@ -127,6 +129,7 @@ impl Leader {
             pending: VecDeque::new(),
             questions: Questions::default(),
             callers: Callers::default(),
+            pods: PodRegistry::new(now),
             roll: 0,
             commands: 0,
             topics_changed: true,

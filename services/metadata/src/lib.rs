@@ -13,6 +13,7 @@ mod config;
 mod leader;
 pub mod limits;
 mod metrics;
+mod pods;
 mod recover;
 mod request;
 mod service;

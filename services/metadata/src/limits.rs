@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use esker_metadata_api::limits::POD_ANNOUNCE_EVERY;
+
 /// Requests that wait for the leader loop. One more is refused as overloaded, nothing was done.
 pub const REQUESTS_WAITING_MAX: usize = 16_384;
 /// Commands that wait to be handed to the journal. Above it requests that need one are refused.
@@ -16,4 +18,9 @@ pub const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Followers of the index feed.
 pub const FOLLOWERS_MAX: usize = 1024;
 
+/// How long a pod counts after it was heard: some announcements may be lost, and a pod that died is
+/// named to clients for no longer.
+pub const POD_LEASE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(POD_LEASE.as_secs() >= 3 * POD_ANNOUNCE_EVERY.as_secs());
 const _: () = assert!(COMMANDS_WAITING_MAX <= REQUESTS_WAITING_MAX);

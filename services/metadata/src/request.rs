@@ -1,14 +1,14 @@
-//! What callers ask of the leader loop: one variant per call of the four traits, each with the
+//! What callers ask of the leader loop: one variant per call of the five traits, each with the
 //! place its answer goes. A caller that went away just drops its end.
 
 use std::collections::BTreeMap;
 
 use esker_metadata_api::{
-    ActiveProducer, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
-    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, FeedUpdate,
-    GroupReply, GroupRequest, IndexSlice, Leadership, ListedOffset, LogIndexError, MetadataError,
-    OffsetQuery, Registered, ReserveError, ReserveReply, ReserveRequest, SessionEnd, Topic,
-    TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, AnnounceError,
+    CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError,
+    DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexSlice, Leadership, ListedOffset,
+    LogIndexError, MetadataError, OffsetQuery, Pod, PodLease, Registered, ReserveError,
+    ReserveReply, ReserveRequest, SessionEnd, Topic, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{Offset, ProducerId, SessionId, TopicPartition};
 use std::sync::Arc;
@@ -96,6 +96,10 @@ pub(crate) enum Request {
     },
     ProducerId {
         reply: ReplyTo<Answer<ProducerId>>,
+    },
+    Announce {
+        pod: Pod,
+        reply: ReplyTo<Result<PodLease, AnnounceError>>,
     },
     Group {
         request: GroupRequest,

@@ -1,4 +1,4 @@
-//! The in-process client: the four traits of `metadata-api`, answered by the leader loop.
+//! The in-process client: the five traits of `metadata-api`, answered by the leader loop.
 //!
 //! Handles are cheap to clone and outlive the leader: without one, calls are refused with what is
 //! known (nothing done, or outcome unknown). A remote client will stand beside this one.
@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use esker_metadata_api::{
-    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
-    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, FeedUpdate,
-    GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership, ListedOffset, LogIndex,
-    LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError, ReserveReply,
-    ReserveRequest, Sequencer, SessionEnd, Topic, TopicAdmin, TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError,
+    AnnounceError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError,
+    DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership,
+    ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Pod, PodLease, Pods,
+    Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
+    TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -272,6 +273,15 @@ impl TopicAdmin for MetadataService {
 
     fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
         self.ask_plain(|reply| Request::Leadership { reply })
+            .boxed()
+    }
+}
+
+impl Pods for MetadataService {
+    fn announce(&self, pod: Pod) -> BoxFuture<'_, Result<PodLease, AnnounceError>> {
+        let asked = self.ask(move |reply| Request::Announce { pod, reply });
+        asked
+            .map(|answer| answer.unwrap_or_else(|error| Err(AnnounceError::Metadata(error))))
             .boxed()
     }
 }

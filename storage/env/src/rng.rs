@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use esker_types::{ClusterId, SessionId, TopicId, WriteId};
+use esker_types::{ClusterId, PodId, SessionId, TopicId, WriteId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng, TryRng as _};
 
@@ -105,6 +105,12 @@ impl Rng {
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         SessionId::from_bytes(self.id())
+    }
+
+    /// A new pod id.
+    #[must_use]
+    pub fn pod_id(&self) -> PodId {
+        PodId::from_bytes(self.id())
     }
 
     /// A new write id.

@@ -84,6 +84,12 @@ id16!(
     "cluster id"
 );
 
+id16!(
+    /// One process, from its start to its end.
+    PodId,
+    "pod id"
+);
+
 /// A partition of a topic, counted from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionIndex(u32);

@@ -21,8 +21,8 @@ pub use date::Date;
 pub use epoch::{LeaderEpoch, ProducerEpoch, SequencerEpoch};
 pub use header::{HeaderError, OBJECT_HEADER_BYTES, ObjectHeader, ObjectKind};
 pub use id::{
-    ChainIndex, ClusterId, IdError, PartitionIndex, ProducerId, SegmentId, SessionId, TopicId,
-    TopicPartition, WriteId,
+    ChainIndex, ClusterId, IdError, PartitionIndex, PodId, ProducerId, SegmentId, SessionId,
+    TopicId, TopicPartition, WriteId,
 };
 pub use offset::Offset;
 #[cfg(feature = "planted")]

@@ -9,7 +9,7 @@ use esker_kafka::messages::{
 };
 use esker_kafka::{Api, Request};
 
-use crate::wire::{World, body, text, topic, versions, world, world_with};
+use crate::wire::{World, body, pod, text, topic, versions, world, world_of};
 
 #[tokio::test]
 async fn there_is_no_authorizer() {
@@ -103,10 +103,7 @@ async fn listed(world: &World, version: i16, types: &[i8]) -> (i16, Vec<(String,
 
 #[tokio::test]
 async fn topics_and_brokers_are_listed_as_what_has_settings() {
-    let world = world_with(AdminConfig {
-        node_id: 7,
-        ..AdminConfig::default()
-    });
+    let world = world_of(AdminConfig::default(), pod(7, None), Vec::new());
     world.admin.add(topic("t", 1, 1));
     let broker = (String::from("7"), 4);
     let topic = (String::from("t"), 2);

@@ -1,6 +1,6 @@
 //! DescribeCluster and FindCoordinator, all versions; and what does not belong to the front.
 
-use esker_admin::{AdminConfig, Broker};
+use esker_admin::AdminConfig;
 use esker_kafka::messages::describe_quorum_request::{
     PartitionData as AskedPartition, TopicData as AskedTopic,
 };
@@ -12,7 +12,7 @@ use esker_kafka::messages::{
 use esker_kafka::{Api, Reply, Request};
 use esker_metadata_api::MetadataError;
 
-use crate::wire::{World, body, name, received, text, versions, world, world_with};
+use crate::wire::{World, body, name, pod, received, text, versions, world, world_of};
 
 async fn describe(
     world: &World,
@@ -33,16 +33,8 @@ async fn find(
 }
 
 fn two_brokers() -> World {
-    world_with(AdminConfig {
-        rack: Some(String::from("zone-a")),
-        peers: vec![Broker {
-            node_id: 2,
-            host: String::from("pod-2"),
-            port: 9093,
-            rack: Some(String::from("zone-b")),
-        }],
-        ..AdminConfig::default()
-    })
+    let here = pod(1, Some("zone-a"));
+    world_of(AdminConfig::default(), here, vec![pod(2, Some("zone-b"))])
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use esker_kafka::{Api, Request};
 use esker_metadata_api::MetadataError;
 use esker_metadata_api::configs::TOPIC_CONFIGS;
 
-use crate::wire::{World, body, text, topic, versions, world, world_with};
+use crate::wire::{World, body, pod, text, topic, versions, world, world_of};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -196,12 +196,11 @@ async fn keys_filter_and_null_or_empty_lists_do_not() {
 
 #[tokio::test]
 async fn a_broker_shows_what_it_was_started_with() {
-    let world = world_with(AdminConfig {
-        node_id: 7,
+    let config = AdminConfig {
         partition_count_default: 4,
-        rack: Some(String::from("zone-a")),
         ..AdminConfig::default()
-    });
+    };
+    let world = world_of(config, pod(7, Some("zone-a")), Vec::new());
     for version in versions(Api::DescribeConfigs) {
         let result = describe(&world, version, resource(BROKER, "7")).await;
 

@@ -1,6 +1,6 @@
 //! DeleteRecords, OffsetForLeaderEpoch and DescribeLogDirs, all versions.
 
-use esker_admin::{AdminConfig, Broker};
+use esker_admin::AdminConfig;
 use esker_kafka::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use esker_kafka::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use esker_kafka::messages::offset_for_leader_epoch_request::{
@@ -14,7 +14,7 @@ use esker_kafka::{Api, Request};
 use esker_metadata_api::{DeleteBefore, DeleteRecordsError, LogIndexError, MetadataError};
 use esker_types::Offset;
 
-use crate::wire::{World, at, body, name, topic, versions, world, world_with};
+use crate::wire::{World, at, body, name, pod, topic, versions, world, world_of};
 
 fn offset(value: u64) -> Offset {
     Offset::new(value).unwrap()
@@ -269,19 +269,10 @@ async fn the_bucket_is_described_as_one_directory_in_every_version() {
 
 #[tokio::test]
 async fn each_broker_tells_of_its_own_replicas_so_that_sums_are_right() {
-    let peer = |node_id| Broker {
-        node_id,
-        host: String::from("10.0.0.9"),
-        port: 9092,
-        rack: None,
-    };
     let mut told = Vec::new();
     for here in [1, 2] {
-        let world = world_with(AdminConfig {
-            node_id: here,
-            peers: vec![peer(3 - here)],
-            ..AdminConfig::default()
-        });
+        let others = vec![pod(3 - here, None)];
+        let world = world_of(AdminConfig::default(), pod(here, None), others);
         world.admin.add(topic("t", 1, 16));
         let response = log_dirs(&world, 4, None).await;
         told.extend(sizes(&response).iter().map(|(_, index, _)| *index));

@@ -1,12 +1,14 @@
 //! Metadata, all versions.
 
-use esker_admin::{AdminConfig, Broker};
+use esker_admin::AdminConfig;
 use esker_kafka::messages::metadata_request::MetadataRequestTopic;
 use esker_kafka::messages::{MetadataRequest, MetadataResponse};
 use esker_kafka::{Api, Request};
 use esker_metadata_api::{CreateTopicError, MetadataError};
 
-use crate::wire::{World, body, name, text, topic, topic_id, uuid, versions, world, world_with};
+use crate::wire::{
+    World, body, name, pod, text, topic, topic_id, uuid, versions, world, world_of, world_with,
+};
 
 fn by_name(names: &[&str]) -> MetadataRequest {
     let one = |wanted: &&str| MetadataRequestTopic::default().with_name(Some(name(wanted)));
@@ -53,12 +55,11 @@ fn codes(response: &MetadataResponse) -> Vec<(String, i16)> {
 
 #[tokio::test]
 async fn every_version_names_brokers_controller_cluster_and_partitions() {
-    let world = world_with(AdminConfig {
-        node_id: 5,
-        rack: Some(String::from("zone-a")),
+    let config = AdminConfig {
         auto_create_topics: false,
         ..AdminConfig::default()
-    });
+    };
+    let world = world_of(config, pod(5, Some("zone-a")), Vec::new());
     world.admin.add(topic("t", 1, 3));
 
     for version in versions(Api::Metadata) {
@@ -358,16 +359,8 @@ async fn operations_are_told_to_those_who_ask() {
 
 #[tokio::test]
 async fn replicas_are_listed_brokers_as_many_as_the_factor_or_there_are() {
-    let peer = |node_id| Broker {
-        node_id,
-        host: format!("pod-{node_id}"),
-        port: 9092,
-        rack: None,
-    };
-    let world = world_with(AdminConfig {
-        peers: vec![peer(3), peer(2), peer(1)],
-        ..AdminConfig::default()
-    });
+    let others = vec![pod(3, None), pod(2, None), pod(1, None)];
+    let world = world_of(AdminConfig::default(), pod(1, None), others);
     let mut wide = topic("wide", 1, 50);
     wide.replication_factor = 2;
     let mut wider = topic("wider", 2, 1);

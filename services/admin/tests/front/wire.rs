@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use esker_admin::{AdminConfig, AdminFront, AdminParts};
+use esker_cluster::Membership;
 use esker_env::Env;
 use esker_kafka::messages::{
     self, ApiKey, Decodable as _, Encodable as _, GroupId, RequestHeader, StrBytes, TopicName,
 };
 use esker_kafka::{Api, Reply, Request, RequestContext, Response, decode_frame};
-use esker_metadata_api::Topic;
-use esker_types::{MonotonicTime, PartitionIndex, TopicId, TopicPartition};
+use esker_metadata_api::{Endpoint, Pod, Roles, Topic};
+use esker_types::{MonotonicTime, PartitionIndex, PodId, TopicId, TopicPartition};
 use uuid::Uuid;
 
 use crate::fake::FakeAdmin;
@@ -29,12 +30,35 @@ pub(crate) fn world() -> World {
 }
 
 pub(crate) fn world_with(config: AdminConfig) -> World {
+    world_of(config, pod(1, None), Vec::new())
+}
+
+/// A process with every role, as others are told of it.
+pub(crate) fn pod(node_id: i32, zone: Option<&str>) -> Pod {
+    Pod {
+        pod: PodId::from_bytes([u8::try_from(node_id).unwrap(); 16]),
+        node_id,
+        roles: Roles::ALL,
+        zone: zone.map(str::to_owned),
+        kafka: Some(Endpoint {
+            host: format!("pod-{node_id}"),
+            port: 9093,
+        }),
+        internal: None,
+        version: String::new(),
+        is_draining: false,
+    }
+}
+
+/// The front of `here`, beside `others`.
+pub(crate) fn world_of(config: AdminConfig, here: Pod, others: Vec<Pod>) -> World {
     let admin = Arc::new(FakeAdmin::default());
     let env = Env::system();
     let parts = AdminParts {
         admin: admin.clone(),
         topic_admin: admin.clone(),
         log_index: admin.clone(),
+        membership: Membership::fixed(here, others),
     };
     let front = AdminFront::new(config, parts, env.clone());
     World { admin, front, env }

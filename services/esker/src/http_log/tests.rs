@@ -130,6 +130,7 @@ impl World {
         let fetch_parts = FetchParts {
             log_index: Arc::new(LateIndex {
                 index: service.clone(),
+                placement: None,
                 clock: Arc::clone(&env.clock),
             }),
             admin: service.clone(),

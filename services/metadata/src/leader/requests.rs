@@ -82,6 +82,10 @@ impl Leader {
                     self.take_producer_ids();
                 }
             }
+            Request::Announce { pod, reply } => {
+                let now = self.now();
+                let _ = reply.send(self.pods.announce(now, pod));
+            }
             Request::Group { request, reply } => self.group(request, reply),
         }
     }

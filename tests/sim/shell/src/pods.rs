@@ -289,6 +289,7 @@ impl World {
                 log_index: remote.clone(),
                 admin: remote.clone(),
                 cache,
+                placement: None,
                 env: env.clone(),
             };
             Fetch::start(options.fetch, parts, edges.clone())

@@ -141,6 +141,7 @@ impl World {
             log_index: Arc::new(index.clone()),
             admin: Arc::new(index.clone()),
             cache: Arc::clone(&cache),
+            placement: None,
             env: env.clone(),
         };
         let (fetch, task) = Fetch::start(config, parts, shutdown);

@@ -1,0 +1,143 @@
+use std::sync::Mutex;
+
+use esker_metadata_api::{Endpoint, MetadataError, PodLease, Roles};
+use esker_types::PodId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::*;
+
+/// Answers from a script, and keeps what it was told.
+#[derive(Debug, Default)]
+struct Script {
+    answers: Mutex<Vec<Result<PodLease, AnnounceError>>>,
+    heard: Mutex<Vec<Pod>>,
+}
+
+impl Pods for Script {
+    fn announce(&self, pod: Pod) -> BoxFuture<'_, Result<PodLease, AnnounceError>> {
+        self.heard.lock().unwrap().push(pod);
+        let mut answers = self.answers.lock().unwrap();
+        let next = match answers.is_empty() {
+            true => Err(AnnounceError::Metadata(MetadataError::Unavailable)),
+            false => answers.remove(0),
+        };
+        async move { next }.boxed()
+    }
+}
+
+fn pod(process: u8, node_id: i32) -> Pod {
+    Pod {
+        pod: PodId::from_bytes([process; 16]),
+        node_id,
+        roles: Roles::ALL,
+        zone: None,
+        kafka: Some(Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port: 9092,
+        }),
+        internal: None,
+        version: "1".to_owned(),
+        is_draining: false,
+    }
+}
+
+fn lease(is_settled: bool, pods: &[Pod]) -> PodLease {
+    let pods = pods
+        .iter()
+        .map(|pod| (pod.node_id, Arc::new(pod.clone())))
+        .collect();
+    PodLease {
+        lease: Duration::from_secs(5),
+        table: Arc::new(PodTable { is_settled, pods }),
+    }
+}
+
+fn nodes(membership: &Membership) -> Vec<i32> {
+    membership.table().pods.keys().copied().collect()
+}
+
+/// Runs the task for `seconds` of virtual time.
+async fn run(task: MembershipTask, seconds: u64) {
+    let (trigger, shutdown) = Shutdown::new();
+    let clock = Arc::clone(&task.env.clock);
+    let running = task.run(shutdown);
+    let stopping = async {
+        clock.sleep(Duration::from_secs(seconds)).await;
+        trigger.request();
+    };
+    futures::join!(running, stopping);
+}
+
+fn started(script: &Arc<Script>, is_node_id_fixed: bool) -> (Membership, MembershipTask) {
+    let pods: Arc<dyn Pods> = Arc::clone(script) as Arc<dyn Pods>;
+    Membership::start(pod(1, 1), is_node_id_fixed, pods, Env::system())
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_are_heard_of_and_stay_while_nobody_answers() {
+    let script = Arc::new(Script::default());
+    script
+        .answers
+        .lock()
+        .unwrap()
+        .push(Ok(lease(true, &[pod(1, 1), pod(2, 2)])));
+    let (membership, task) = started(&script, true);
+    assert_eq!(
+        nodes(&membership),
+        [1],
+        "this process is there from the start"
+    );
+
+    run(task, 10).await;
+
+    assert_eq!(nodes(&membership), [1, 2]);
+    assert!(script.heard.lock().unwrap().len() >= 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taken_node_id_is_drawn_again_but_a_set_one_is_kept() {
+    for (is_fixed, drawn) in [(false, true), (true, false)] {
+        let script = Arc::new(Script::default());
+        script
+            .answers
+            .lock()
+            .unwrap()
+            .push(Err(AnnounceError::NodeIdTaken));
+        let (membership, task) = started(&script, is_fixed);
+
+        run(task, 3).await;
+
+        let node_id = membership.here().node_id;
+        assert_eq!(NODE_IDS_DRAWN.contains(&node_id), drawn, "{node_id}");
+        assert_eq!(nodes(&membership), [node_id]);
+        assert_eq!(
+            script.heard.lock().unwrap().last().unwrap().node_id,
+            node_id
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drains_is_told_without_waiting_for_the_next_turn() {
+    let script = Arc::new(Script::default());
+    let (membership, task) = started(&script, true);
+    let (trigger, shutdown) = Shutdown::new();
+    let running = tokio::spawn(task.run(shutdown));
+    Env::system().clock.sleep(Duration::from_millis(10)).await;
+
+    membership.drain();
+    Env::system().clock.sleep(Duration::from_millis(10)).await;
+
+    assert!(script.heard.lock().unwrap().last().unwrap().is_draining);
+    trigger.request();
+    running.await.unwrap();
+}
+
+#[test]
+fn a_fixed_cluster_has_all_that_it_was_given() {
+    let membership = Membership::fixed(pod(1, 1), [pod(2, 2), pod(3, 1)]);
+
+    assert_eq!(nodes(&membership), [1, 2]);
+    assert_eq!(membership.table().pods[&1].pod, pod(1, 1).pod);
+}
