@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use esker_metadata_api::Roles;
+use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
 use esker_object::UploadChecksum;
 use esker_types::ClusterId;
 
@@ -19,6 +21,9 @@ pub(crate) use layers::{Chosen, FileError, Layers, Origin, read_file};
 pub(crate) use table::SETTINGS;
 
 use table as name;
+
+/// Addresses of the metadata service that one process is told.
+const METADATA_ADDRESSES_MAX: usize = 16;
 
 /// Where the bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +46,24 @@ pub(crate) enum LogFormat {
     Text,
     Json,
     Auto,
+}
+
+/// How this process and others of the cluster reach each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InternalSettings {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) advertise: Option<Advertised>,
+    /// Where processes with the role metadata are reached.
+    pub(crate) metadata: Vec<Advertised>,
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificates: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 /// Access to S3; what is `None` comes from AWS's usual places.
@@ -79,7 +102,11 @@ pub(crate) struct ServeConfig {
     pub(crate) store: StoreUrl,
     pub(crate) s3: S3Settings,
     pub(crate) cluster_id: Option<ClusterId>,
-    pub(crate) node_id: i32,
+    pub(crate) roles: Roles,
+    pub(crate) zone: Option<String>,
+    pub(crate) internal: InternalSettings,
+    /// Set, or 1 with all roles; else it is drawn.
+    pub(crate) node_id: Option<i32>,
     pub(crate) kafka_listen: SocketAddr,
     pub(crate) http_listen: SocketAddr,
     pub(crate) advertise: Option<Advertised>,
@@ -153,6 +180,17 @@ impl Reader<'_> {
             });
         }
         parsed
+    }
+
+    /// A setting that others make necessary, or that contradicts them.
+    fn missing(&mut self, setting: &'static str, wanted: &'static str) {
+        let chosen = self.chosen.get(setting);
+        self.mistakes.push(Mistake {
+            setting,
+            value: chosen.map(|chosen| chosen.value.clone()).unwrap_or_default(),
+            origin: chosen.map_or(Origin::Default, |chosen| chosen.origin.clone()),
+            wanted,
+        });
     }
 
     fn text(&mut self, setting: &'static str) -> Option<String> {
@@ -229,12 +267,81 @@ fn parse_checksum(text: &str) -> Option<UploadChecksum> {
     }
 }
 
-fn parse_roles(text: &str) -> Option<()> {
-    const ROLES: [&str; 4] = ["all", "ingest", "fetch", "metadata"];
-    let roles: Vec<&str> = text.split(',').map(str::trim).collect();
-    let known = roles.iter().all(|role| ROLES.contains(role));
-    let whole = roles.contains(&"all") || ROLES[1..].iter().all(|role| roles.contains(role));
-    (known && whole).then_some(())
+fn parse_roles(text: &str) -> Option<Roles> {
+    let role = |name: &str| match name.trim() {
+        "all" => Some(Roles::ALL),
+        "ingest" => Some(Roles::INGEST),
+        "fetch" => Some(Roles::FETCH),
+        "metadata" => Some(Roles::METADATA),
+        _ => None,
+    };
+    let roles = text.split(',').map(role);
+    roles.reduce(|all, one| Some(all?.and(one?)))?
+}
+
+fn parse_advertised_list(text: &str) -> Option<Vec<Advertised>> {
+    let list: Option<Vec<_>> = text
+        .split(',')
+        .map(str::trim)
+        .map(parse_advertised)
+        .collect();
+    list.filter(|list| list.len() <= METADATA_ADDRESSES_MAX)
+}
+
+fn parse_zone(text: &str) -> Option<String> {
+    let is_sound = !text.is_empty() && text.len() <= POD_TEXT_BYTES_MAX && !text.contains(',');
+    is_sound.then(|| text.to_owned())
+}
+
+fn read_tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
+    let all = [
+        name::INTERNAL_TLS_CERT,
+        name::INTERNAL_TLS_KEY,
+        name::INTERNAL_TLS_CA,
+    ];
+    let [certificates, key, ca] = all.map(|setting| reader.text(setting).map(PathBuf::from));
+    match (certificates, key, ca) {
+        (Some(certificates), Some(key), Some(ca)) => Some(TlsFiles {
+            certificates,
+            key,
+            ca,
+        }),
+        (None, None, None) => None,
+        (some, _, _) => {
+            let setting = if some.is_some() { all[0] } else { all[1] };
+            reader.missing(
+                setting,
+                "all three of internal-tls-cert, -key and -ca are wanted, or none",
+            );
+            None
+        }
+    }
+}
+
+fn read_internal(reader: &mut Reader<'_>, roles: Roles) -> InternalSettings {
+    let listen = "an IP address and a port are wanted, such as 127.0.0.1:9094";
+    let list = "host:port,host:port,… is wanted, 16 at most";
+    let internal = InternalSettings {
+        listen: reader.optional(name::INTERNAL_LISTEN, listen, |text| text.parse().ok()),
+        advertise: read_advertised(reader, name::INTERNAL_ADVERTISE),
+        metadata: reader
+            .optional(name::METADATA, list, parse_advertised_list)
+            .unwrap_or_default(),
+        tls: read_tls(reader),
+    };
+    if !roles.has(Roles::METADATA) && internal.metadata.is_empty() {
+        reader.missing(
+            name::METADATA,
+            "without the role metadata it says where that is: host:port,…",
+        );
+    }
+    if roles.has(Roles::METADATA) && roles != Roles::ALL && internal.listen.is_none() {
+        reader.missing(
+            name::INTERNAL_LISTEN,
+            "others must reach a process with the role metadata: address:port is wanted",
+        );
+    }
+    internal
 }
 
 fn read_s3(reader: &mut Reader<'_>) -> S3Settings {
@@ -313,18 +420,25 @@ impl ServeConfig {
             mistakes: Vec::new(),
         };
         let reading = &mut reader;
-        reading.optional(
-            name::ROLE,
-            "all roles run in one process in this version: write all",
-            parse_roles,
-        );
+        let roles = "all is wanted, or a list of ingest, fetch, metadata";
+        let roles = reading.optional(name::ROLE, roles, parse_roles);
+        let roles = roles.unwrap_or(Roles::ALL);
+        let node_id = "0 to 2147483647 is wanted";
+        let zone = "1 to 255 bytes without a comma are wanted";
         let config = Self {
             store: read_store(reading),
             s3: read_s3(reading),
             cluster_id: reading.optional(name::CLUSTER_ID, "32 hex digits are wanted", |text| {
                 ClusterId::from_hex(text).ok()
             }),
-            node_id: reading.number(name::NODE_ID, "0 to 2147483647 is wanted", 0..=i32::MAX, 1),
+            roles,
+            zone: reading.optional(name::ZONE, zone, parse_zone),
+            internal: read_internal(reading, roles),
+            node_id: reading
+                .optional(name::NODE_ID, node_id, |text| {
+                    text.parse().ok().filter(|id| *id >= 0)
+                })
+                .or((roles == Roles::ALL).then_some(1)),
             kafka_listen: reading.address(name::KAFKA_LISTEN),
             http_listen: reading.address(name::HTTP_LISTEN),
             advertise: read_advertised(reading, name::ADVERTISE),

@@ -6,6 +6,7 @@ mod doctor;
 mod http_log;
 mod kafka_service;
 mod leader_probe;
+mod no_records;
 mod open_files;
 mod readers_elsewhere;
 mod serve;

@@ -3,6 +3,8 @@
 //! Stop: no new connection → drain what is admitted → seal the session → checkpoint → end. A
 //! deposed or damaged process does none of it: it ends at once and answers nothing more (J3).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,13 +12,13 @@ use esker_cluster::Membership;
 use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
 use esker_kafka::Listener;
-use esker_metadata::{MetadataFailure, MetadataService, MetadataStatus};
+use esker_metadata::MetadataFailure;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::{ServeConfig, StoreUrl};
 use crate::store;
-use crate::wire::{Process, Stops, build};
+use crate::wire::{DataPlane, Process, Stops, build};
 
 /// A part that ended before it was asked to.
 #[derive(Debug)]
@@ -39,60 +41,80 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
 
 /// A process at work.
 struct Running {
-    metadata: MetadataService,
-    membership: Membership,
-    /// The metadata service: stopped last.
+    /// What answers and what asks inside the cluster: stopped last.
     service: TaskGroup,
     /// Listeners, ingest, fetch: stopped first.
     fronts: TaskGroup,
-    kafka: Option<Listener>,
+    membership: Option<Membership>,
+    kafka: Option<(Listener, Arc<AtomicBool>)>,
     ended: mpsc::Receiver<Early>,
 }
 
 impl Running {
-    fn start(process: Process, stops: &Stops, metadata_stop: Shutdown) -> Self {
-        let Process {
-            metadata,
-            metadata_task,
-            ingest_task,
-            fetch_task,
-            membership,
-            membership_task,
-            kafka,
-            http,
-        } = process;
+    fn start(process: Process, stops: &Stops, service_stop: &Shutdown) -> Self {
         let (early, ended) = mpsc::channel(2);
         let mut service = TaskGroup::new("metadata");
-        let heard = early.clone();
-        service.spawn(async move {
-            let outcome = metadata_task.run(metadata_stop).await;
-            // Nobody hears it once the process is stopping.
-            let _ = heard.send(Early::Metadata(outcome)).await;
-        });
+        if let Some((_, task)) = process.metadata {
+            let (heard, stop) = (early.clone(), service_stop.clone());
+            service.spawn(async move {
+                let outcome = task.run(stop).await;
+                // Nobody hears it once the process is stopping.
+                let _ = heard.send(Early::Metadata(outcome)).await;
+            });
+        }
+        if let Some(remote) = process.remote {
+            service.spawn(remote.run(service_stop.clone()));
+        }
+        if let Some(internal) = process.internal {
+            service.spawn(internal.run(service_stop.clone()));
+        }
         let mut fronts = TaskGroup::new("fronts");
-        fronts.spawn(async move {
-            let outcome = ingest_task.run().await;
-            let _ = early.send(Early::Ingest(outcome)).await;
-        });
-        fronts.spawn(fetch_task.run());
-        fronts.spawn(membership_task.run(stops.edges.clone()));
-        fronts.spawn(http.run(stops.edges.clone()));
-        Self {
-            metadata,
-            membership,
+        fronts.spawn(process.http.run(stops.edges.clone()));
+        let mut running = Self {
             service,
             fronts,
-            kafka: Some(kafka),
+            membership: None,
+            kafka: None,
             ended,
+        };
+        if let Some(data) = process.data {
+            running.start_data(data, stops, early);
         }
+        running
     }
 
-    /// Connections wait in the kernel until there is a leader to serve them.
+    fn start_data(&mut self, data: DataPlane, stops: &Stops, early: mpsc::Sender<Early>) {
+        let ingest = data.ingest_task;
+        self.fronts.spawn(async move {
+            let outcome = ingest.run().await;
+            let _ = early.send(Early::Ingest(outcome)).await;
+        });
+        let stop = stops.edges.clone();
+        self.fronts.spawn(data.fetch_task.run());
+        self.fronts.spawn(data.membership_task.run(stop));
+        self.membership = Some(data.membership);
+        self.kafka = Some((data.kafka, data.is_open));
+    }
+
+    /// Connections wait in the kernel until the metadata service answers.
     fn open_kafka(&mut self, stop: Shutdown) {
-        if let Some(kafka) = self.kafka.take() {
+        if let Some((kafka, is_open)) = self.kafka.take() {
+            is_open.store(true, Ordering::Relaxed);
             self.fronts.spawn(kafka.run(stop));
         }
     }
+}
+
+/// Addresses, for the line that tells of readiness.
+fn addresses(process: &Process) -> String {
+    let mut told = vec![format!("http {}", process.http.address())];
+    if let Some(data) = &process.data {
+        told.insert(0, format!("kafka {}", data.kafka.local_address()));
+    }
+    if let Some(internal) = &process.internal {
+        told.push(format!("internal {}", internal.address()));
+    }
+    told.join(", ")
 }
 
 /// Runs the process until it is asked to stop, or until it must not go on.
@@ -110,24 +132,19 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     };
     let cluster = store.cluster;
     let (stop_edges, edges) = Shutdown::new();
-    let (stop_metadata, metadata_stop) = Shutdown::new();
+    let (stop_service, service_stop) = Shutdown::new();
     let stops = Stops { edges };
     let process = build(config, store, env.clone(), &stops).await?;
-    let addresses = (process.kafka.local_address(), process.http.address());
-    let mut running = Running::start(process, &stops, metadata_stop);
+    let (addresses, access) = (addresses(&process), process.access.clone());
+    let mut running = Running::start(process, &stops, &service_stop);
     let reason = tokio::select! {
         biased;
         reason = &mut stop => Ok(reason),
         Some(early) = running.ended.recv() => Err(early),
-        () = running.metadata.status_becomes(MetadataStatus::is_leading) => {
-            tracing::info!(
-                cluster = %cluster,
-                kafka = %addresses.0,
-                http = %addresses.1,
-                millis = u64::try_from(env.clock.now().since(started).as_millis())
-                    .unwrap_or(u64::MAX),
-                "ready"
-            );
+        () = access.answers(&env) => {
+            let millis = env.clock.now().since(started).as_millis();
+            let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+            tracing::info!(%cluster, addresses, millis, "ready");
             running.open_kafka(stops.edges.clone());
             tokio::select! {
                 biased;
@@ -141,11 +158,13 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
         Err(early) => return ended_early(early),
     };
     tracing::info!(reason, "stopping");
-    running.membership.drain();
+    if let Some(membership) = &running.membership {
+        membership.drain();
+    }
     stop_edges.request();
     let limit = config.drain_timeout.saturating_add(Duration::from_secs(5));
     let drained = esker_env::timeout(env.clock.as_ref(), limit, running.fronts.join_all()).await;
-    stop_metadata.request();
+    stop_service.request();
     let settled = esker_env::timeout(env.clock.as_ref(), limit, running.service.join_all()).await;
     match (drained, settled) {
         (Ok(Ok(())), Ok(Ok(()))) => tracing::info!("stopped"),

@@ -1,45 +1,43 @@
 //! Puts the parts of one process together: the one place where roles meet.
 
-use std::net::SocketAddr;
+mod access;
+mod data;
+mod health;
+mod internal;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use esker_admin::{AdminConfig, AdminParts};
-use esker_cache::{BlockCache, CacheConfig, SegmentCache};
-use esker_chain::Chain;
-use esker_cluster::{Membership, MembershipTask};
+use esker_cluster::draw_node_id;
 use esker_env::{Env, Shutdown};
-use esker_fetch::{Fetch, FetchConfig, FetchParts, FetchTask};
-use esker_http::{Health, HttpConfig, HttpParts, HttpServer};
-use esker_ingest::{Ingest, IngestConfig, IngestParts, IngestTask};
-use esker_kafka::{Listener, ListenerConfig};
+use esker_http::{HttpConfig, HttpParts, HttpServer};
 use esker_metadata::{
-    MetadataConfig, MetadataMetrics, MetadataParts, MetadataService, MetadataStatus, MetadataTask,
+    MetadataConfig, MetadataMetrics, MetadataParts, MetadataService, MetadataTask,
 };
-use esker_metadata_api::{Endpoint, Pod, Roles};
-use esker_object::RequestMeter;
+use esker_metadata_api::Roles;
+use esker_remote::{RemoteServer, RemoteTask};
 
 use crate::config::ServeConfig;
-use crate::http_log::{HttpAppender, HttpReader};
-use crate::kafka_service::{Fronts, KafkaService};
 use crate::leader_probe::HttpProbe;
-use crate::open_files;
-use crate::readers_elsewhere::ReadersElsewhere;
 use crate::store::OpenStore;
+
+pub(crate) use access::Access;
+pub(crate) use data::DataPlane;
 
 /// A process, put together and not yet running.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) metadata: MetadataService,
-    pub(crate) metadata_task: MetadataTask,
-    pub(crate) ingest_task: IngestTask,
-    pub(crate) fetch_task: FetchTask,
-    pub(crate) membership: Membership,
-    pub(crate) membership_task: MembershipTask,
-    pub(crate) kafka: Listener,
+    /// The metadata service in this process, with the role metadata.
+    pub(crate) metadata: Option<(MetadataService, MetadataTask)>,
+    /// The connections to the metadata service of other processes.
+    pub(crate) remote: Option<RemoteTask>,
+    /// The internal API that this process serves.
+    pub(crate) internal: Option<RemoteServer>,
+    /// Kafka, ingest and fetch, with one of these roles.
+    pub(crate) data: Option<DataPlane>,
     pub(crate) http: HttpServer,
+    pub(crate) access: Access,
 }
 
 /// When each part is asked to stop.
@@ -49,88 +47,36 @@ pub(crate) struct Stops {
     pub(crate) edges: Shutdown,
 }
 
+/// The metadata service of this process.
 #[derive(Debug)]
-struct ProcessHealth {
-    metadata: MetadataService,
-    metadata_metrics: Arc<MetadataMetrics>,
-    ingest: Ingest,
-    fetch: Fetch,
-    cache: Arc<dyn SegmentCache>,
-    meter: Arc<RequestMeter>,
-    kafka: Arc<esker_kafka::Metrics>,
+struct Local {
+    service: MetadataService,
+    metrics: Arc<MetadataMetrics>,
+    task: MetadataTask,
 }
 
-impl Health for ProcessHealth {
-    fn not_ready(&self) -> Option<String> {
-        match self.metadata.status() {
-            MetadataStatus::Leading { .. } => None,
-            MetadataStatus::Starting => Some("reading the metadata journal".to_owned()),
-            MetadataStatus::Standby { leader } => Some(format!("standing by for {leader}")),
-            MetadataStatus::Recovering { epoch, .. } => Some(format!("recovering, epoch {epoch}")),
-            MetadataStatus::Deposed { by } => Some(format!("deposed by {by}")),
-            MetadataStatus::Stopped => Some("stopping".to_owned()),
-        }
-    }
-
-    fn owner(&self) -> Option<String> {
-        self.metadata
-            .status()
-            .owner()
-            .map(|owner| owner.to_string())
-    }
-
-    fn metrics(&self) -> String {
-        let mut text = esker_object::metrics::render(&self.meter);
-        text.push_str(&self.kafka.render());
-        text.push_str(&self.ingest.metrics().render());
-        text.push_str(&self.fetch.stats().render());
-        text.push_str(&self.cache.stats().render());
-        text.push_str(&self.metadata_metrics.render());
-        text
-    }
-}
-
-fn metadata_config(config: &ServeConfig) -> MetadataConfig {
-    MetadataConfig {
+fn local(config: &ServeConfig, store: &OpenStore, env: &Env, node_id: i32) -> Local {
+    let parts = MetadataParts {
+        bucket: Arc::clone(&store.bucket),
+        env: env.clone(),
+        cluster: store.cluster,
+        address: config.http_address(),
+        probe: Arc::new(HttpProbe {
+            clock: Arc::clone(&env.clock),
+        }),
+    };
+    let config = MetadataConfig {
         stall_deadline: config.stall_deadline,
         checkpoint_interval: config.checkpoint_interval,
-        node_id: config.node_id,
+        node_id,
         group_initial_rebalance_delay: config.group_delay,
         ..MetadataConfig::default()
-    }
-}
-
-fn ingest_config(config: &ServeConfig) -> anyhow::Result<IngestConfig> {
-    let ingest = IngestConfig {
-        segment_bytes_max: config.segment_bytes,
-        linger: config.linger,
-        uploads_max: config.segments_in_flight,
-        produce_bytes_max: config.produce_buffer_bytes,
-        drain_timeout: config.drain_timeout.mul_f64(0.8),
-        ..IngestConfig::default()
     };
-    ingest.check().context("settings of ingest")?;
-    Ok(ingest)
-}
-
-fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
-    let total = u64::try_from(config.cache_bytes).unwrap_or(u64::MAX);
-    let cache = CacheConfig::within(total);
-    cache.check().context("settings of the cache")?;
-    Ok(cache)
-}
-
-fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
-    let advertised = config.advertise.as_ref();
-    AdminConfig {
-        advertised_host: advertised.map_or_else(
-            || kafka.ip().to_string(),
-            |advertised| advertised.host.clone(),
-        ),
-        advertised_port: advertised.map_or(kafka.port(), |advertised| advertised.port),
-        auto_create_topics: config.auto_create_topics,
-        partition_count_default: config.default_partitions,
-        ..AdminConfig::default()
+    let (service, metrics, task) = MetadataService::start(config, parts);
+    Local {
+        service,
+        metrics,
+        task,
     }
 }
 
@@ -144,64 +90,35 @@ pub(crate) async fn build(
     env: Env,
     stops: &Stops,
 ) -> anyhow::Result<Process> {
-    let metadata_parts = MetadataParts {
-        bucket: Arc::clone(&store.bucket),
-        env: env.clone(),
-        cluster: store.cluster,
-        address: config.http_address(),
-        probe: Arc::new(HttpProbe {
-            clock: Arc::clone(&env.clock),
-        }),
+    let node_id = config.node_id.unwrap_or_else(|| draw_node_id(&env.rng));
+    let is_leader_role = config.roles.has(Roles::METADATA);
+    let local = is_leader_role.then(|| local(config, &store, &env, node_id));
+    let service = local.as_ref().map(|local| local.service.clone());
+    let (access, remote) = Access::open(config, store.cluster, service.clone(), &env, node_id)?;
+    let internal = match (&service, config.internal.listen) {
+        (Some(service), Some(listen)) => {
+            Some(internal::serve(config, listen, store.cluster, service.clone(), &env).await?)
+        }
+        _ => None,
     };
-    let (metadata, metadata_metrics, metadata_task) =
-        MetadataService::start(metadata_config(config), metadata_parts);
-    let service = Arc::new(metadata.clone());
-    let cache: Arc<dyn SegmentCache> = Arc::new(BlockCache::new(
-        Arc::clone(&store.bucket),
-        store.cluster,
-        env.clone(),
-        cache_config(config)?,
-    ));
-    let ingest_parts = IngestParts {
-        sequencer: service.clone(),
-        admin: service.clone(),
-        chain: Chain::new(Arc::clone(&store.bucket), env.clone(), store.cluster),
-        cache: Arc::clone(&cache),
-        env: env.clone(),
+    let mut health = health::ProcessHealth::new(&store, &access, local.as_ref());
+    if let Some(internal) = &internal {
+        health.add_internal(internal);
+    }
+    let serves_records = config.roles.has(Roles::INGEST) || config.roles.has(Roles::FETCH);
+    let data = match serves_records {
+        true => Some(data::build(config, &store, &access, &env, stops, node_id).await?),
+        false => None,
     };
-    let (ingest, ingest_task) =
-        Ingest::start(ingest_config(config)?, ingest_parts, stops.edges.clone());
-    let (membership, membership_task) =
-        Membership::start(pod(config, &env), true, service.clone(), env.clone());
-    let fetch_parts = FetchParts {
-        log_index: service.clone(),
-        admin: service.clone(),
-        cache: Arc::clone(&cache),
-        placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
-        env: env.clone(),
-    };
-    let (fetch, fetch_task) =
-        Fetch::start(FetchConfig::default(), fetch_parts, stops.edges.clone());
-    let fronts = fronts(config, service.clone(), membership.clone(), &env);
-    let kafka = kafka_listener(config, &ingest, &fetch, fronts, &env).await?;
-    let health = ProcessHealth {
-        metadata: metadata.clone(),
-        metadata_metrics,
-        ingest: ingest.clone(),
-        fetch: fetch.clone(),
-        cache,
-        meter: store.meter,
-        kafka: kafka.metrics(),
-    };
+    let (appender, reader) = data::http_log(data.as_ref(), &env);
+    if let Some(data) = &data {
+        health.add_data(data);
+    }
     let http_parts = HttpParts {
-        admin: service.clone(),
-        topic_admin: service,
-        appender: Arc::new(HttpAppender {
-            ingest,
-            clock: Arc::clone(&env.clock),
-            turn: AtomicU32::new(0),
-        }),
-        reader: Arc::new(HttpReader { fetch }),
+        admin: Arc::clone(&access.admin),
+        topic_admin: Arc::clone(&access.topic_admin),
+        appender,
+        reader,
         health: Arc::new(health),
     };
     let http_config = HttpConfig {
@@ -211,79 +128,11 @@ pub(crate) async fn build(
     };
     let http = HttpServer::bind(http_config, http_parts, env).await?;
     Ok(Process {
-        metadata,
-        metadata_task,
-        ingest_task,
-        fetch_task,
-        membership,
-        membership_task,
-        kafka,
+        metadata: local.map(|local| (local.service, local.task)),
+        remote,
+        internal,
+        data,
         http,
+        access,
     })
-}
-
-/// This process, as others are told of it.
-fn pod(config: &ServeConfig, env: &Env) -> Pod {
-    let listens = config.kafka_listen;
-    let advertised = config.advertise.as_ref().map(|advertised| Endpoint {
-        host: advertised.host.clone(),
-        port: advertised.port,
-    });
-    Pod {
-        pod: env.rng.pod_id(),
-        node_id: config.node_id,
-        roles: Roles::ALL,
-        zone: None,
-        kafka: Some(advertised.unwrap_or_else(|| Endpoint {
-            host: listens.ip().to_string(),
-            port: listens.port(),
-        })),
-        internal: None,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        is_draining: false,
-    }
-}
-
-fn fronts(
-    config: &ServeConfig,
-    admin: Arc<MetadataService>,
-    membership: Membership,
-    env: &Env,
-) -> Fronts {
-    let is_fixed = config.advertise.is_some();
-    let admin_config = admin_config(config, config.kafka_listen);
-    let parts = AdminParts {
-        admin: admin.clone(),
-        topic_admin: admin.clone(),
-        log_index: admin,
-        membership,
-    };
-    Fronts::new(admin_config, is_fixed, parts, env.clone())
-}
-
-async fn kafka_listener(
-    config: &ServeConfig,
-    ingest: &Ingest,
-    fetch: &Fetch,
-    fronts: Fronts,
-    env: &Env,
-) -> anyhow::Result<Listener> {
-    let service = KafkaService {
-        ingest: ingest.clone(),
-        fetch: fetch.clone(),
-        fronts,
-    };
-    let listener = ListenerConfig {
-        listen: config.kafka_listen,
-        request_bytes_max: config.produce_buffer_bytes,
-        // What replies that nobody takes hold of the cache is missing for all others.
-        reply_bytes_max: config.cache_bytes / 2,
-        connections_max: open_files::connections_max(config.kafka.connections),
-        connections_per_address_max: config.kafka.connections_per_address,
-        idle_timeout: config.kafka.idle_timeout,
-        drain_timeout: config.drain_timeout,
-        ..ListenerConfig::default()
-    };
-    let bound = Listener::bind(listener, Arc::new(service), env.clone()).await;
-    bound.context("choose another address with --kafka-listen")
 }

@@ -48,6 +48,13 @@ impl Setting {
 
 pub(crate) const STORE: &str = "store";
 pub(crate) const ROLE: &str = "role";
+pub(crate) const METADATA: &str = "metadata";
+pub(crate) const ZONE: &str = "zone";
+pub(crate) const INTERNAL_LISTEN: &str = "internal-listen";
+pub(crate) const INTERNAL_ADVERTISE: &str = "internal-advertise";
+pub(crate) const INTERNAL_TLS_CERT: &str = "internal-tls-cert";
+pub(crate) const INTERNAL_TLS_KEY: &str = "internal-tls-key";
+pub(crate) const INTERNAL_TLS_CA: &str = "internal-tls-ca";
 pub(crate) const CLUSTER_ID: &str = "cluster-id";
 pub(crate) const NODE_ID: &str = "node-id";
 pub(crate) const KAFKA_LISTEN: &str = "kafka-listen";
@@ -90,7 +97,49 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ROLE,
         "LIST",
         Some("all"),
-        "Roles of this process. This version runs all of them in one: all",
+        "Roles of this process: all, or some of ingest,fetch,metadata",
+    ),
+    Setting::new(
+        METADATA,
+        "LIST",
+        None,
+        "Where processes with the role metadata are reached: HOST:PORT,…; needed without that role",
+    ),
+    Setting::new(
+        ZONE,
+        "NAME",
+        None,
+        "The zone this process runs in, which Kafka clients see as its rack",
+    ),
+    Setting::new(
+        INTERNAL_LISTEN,
+        "ADDRESS",
+        None,
+        "Where other processes connect; needed with the role metadata but not all roles",
+    ),
+    Setting::new(
+        INTERNAL_ADVERTISE,
+        "HOST:PORT",
+        None,
+        "The address that other processes are told [default: internal-listen]",
+    ),
+    Setting::new(
+        INTERNAL_TLS_CERT,
+        "FILE",
+        None,
+        "PEM certificates that this process shows to others; with it they talk TLS",
+    ),
+    Setting::new(
+        INTERNAL_TLS_KEY,
+        "FILE",
+        None,
+        "PEM key of internal-tls-cert",
+    ),
+    Setting::new(
+        INTERNAL_TLS_CA,
+        "FILE",
+        None,
+        "PEM certificates of who may sign those of other processes: each must show one",
     ),
     Setting::new(
         KAFKA_LISTEN,
@@ -122,7 +171,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         None,
         "Refuse to start unless the bucket prefix belongs to this cluster (32 hex digits)",
     ),
-    Setting::new(NODE_ID, "NUMBER", Some("1"), "This process's Kafka node id"),
+    Setting::new(
+        NODE_ID,
+        "NUMBER",
+        None,
+        "This process's Kafka node id [default: 1 with all roles, else drawn]",
+    ),
     Setting::new(
         S3_ENDPOINT,
         "URL",

@@ -37,7 +37,7 @@ fn every_mistake_is_told_at_once_with_its_origin() {
         ("segment-bytes", "8388609"),
         ("segments-in-flight", "65"),
         ("default-partitions", "10001"),
-        ("role", "ingest"),
+        ("role", "ingest,lead"),
         ("cluster-id", "xyz"),
         ("kafka-connections", "0"),
         ("kafka-connections-per-address", "many"),
@@ -102,4 +102,34 @@ fn secrets_are_not_printed() {
     let shown = format!("{:?} {:?}", describe(&chosen), ServeConfig::parse(&chosen));
 
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn roles_in_processes_of_their_own_must_find_each_other() {
+    let settings = |flags| {
+        let mistakes: Mistakes = parse(flags).unwrap_err();
+        let names = mistakes.0.iter().map(|mistake| mistake.setting);
+        names.collect::<Vec<_>>()
+    };
+
+    assert_eq!(settings(&[("role", "ingest")]), ["metadata"]);
+    assert_eq!(settings(&[("role", "metadata")]), ["internal-listen"]);
+    assert_eq!(
+        settings(&[("internal-tls-cert", "a.pem")]),
+        ["internal-tls-cert"]
+    );
+    assert_eq!(settings(&[("zone", "a,b")]), ["zone"]);
+    let addresses = vec!["h:1"; METADATA_ADDRESSES_MAX + 1].join(",");
+    assert_eq!(settings(&[("metadata", &addresses)]), ["metadata"]);
+
+    let pod = parse(&[
+        ("role", "ingest, fetch"),
+        ("metadata", "a:1, [::1]:2"),
+        ("zone", "eu-1a"),
+    ])
+    .unwrap();
+    assert_eq!(pod.roles, Roles::INGEST.and(Roles::FETCH));
+    assert_eq!(pod.internal.metadata[1].host, "::1");
+    assert_eq!(pod.node_id, None, "drawn");
+    assert_eq!(parse(&[]).unwrap().node_id, Some(1));
 }

@@ -1,0 +1,214 @@
+//! Kafka, ingest and fetch of one process. Every process that takes clients can do all of it; roles
+//! say where clients are sent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use anyhow::Context as _;
+use esker_admin::{AdminConfig, AdminParts};
+use esker_cache::{BlockCache, CacheConfig, SegmentCache};
+use esker_chain::Chain;
+use esker_cluster::{Membership, MembershipTask};
+use esker_env::Env;
+use esker_fetch::{Fetch, FetchConfig, FetchParts, FetchTask};
+use esker_http::{Appender, LogReader};
+use esker_ingest::{Ingest, IngestConfig, IngestParts, IngestTask};
+use esker_kafka::{Listener, ListenerConfig};
+use esker_metadata_api::{Endpoint, Pod};
+
+use super::{Access, Stops};
+use crate::config::{Advertised, ServeConfig};
+use crate::http_log::{HttpAppender, HttpReader};
+use crate::kafka_service::{Fronts, KafkaService};
+use crate::no_records::NoRecords;
+use crate::open_files;
+use crate::readers_elsewhere::ReadersElsewhere;
+use crate::store::OpenStore;
+
+/// What serves records.
+#[derive(Debug)]
+pub(crate) struct DataPlane {
+    pub(crate) ingest: Ingest,
+    pub(crate) ingest_task: IngestTask,
+    pub(crate) fetch: Fetch,
+    pub(crate) fetch_task: FetchTask,
+    pub(crate) cache: Arc<dyn SegmentCache>,
+    pub(crate) membership: Membership,
+    pub(crate) membership_task: MembershipTask,
+    pub(crate) kafka: Listener,
+    /// Set once clients are let in.
+    pub(crate) is_open: Arc<AtomicBool>,
+}
+
+fn ingest_config(config: &ServeConfig) -> anyhow::Result<IngestConfig> {
+    let ingest = IngestConfig {
+        segment_bytes_max: config.segment_bytes,
+        linger: config.linger,
+        uploads_max: config.segments_in_flight,
+        produce_bytes_max: config.produce_buffer_bytes,
+        drain_timeout: config.drain_timeout.mul_f64(0.8),
+        ..IngestConfig::default()
+    };
+    ingest.check().context("settings of ingest")?;
+    Ok(ingest)
+}
+
+fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
+    let total = u64::try_from(config.cache_bytes).unwrap_or(u64::MAX);
+    let cache = CacheConfig::within(total);
+    cache.check().context("settings of the cache")?;
+    Ok(cache)
+}
+
+fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
+    let advertised = config.advertise.as_ref();
+    AdminConfig {
+        advertised_host: advertised.map_or_else(
+            || kafka.ip().to_string(),
+            |advertised| advertised.host.clone(),
+        ),
+        advertised_port: advertised.map_or(kafka.port(), |advertised| advertised.port),
+        auto_create_topics: config.auto_create_topics,
+        partition_count_default: config.default_partitions,
+        ..AdminConfig::default()
+    }
+}
+
+/// What can be told to others of an address that is listened at.
+fn endpoint(advertised: Option<&Advertised>, listens: SocketAddr) -> Endpoint {
+    match advertised {
+        Some(advertised) => Endpoint {
+            host: advertised.host.clone(),
+            port: advertised.port,
+        },
+        None => Endpoint {
+            host: listens.ip().to_string(),
+            port: listens.port(),
+        },
+    }
+}
+
+/// This process, as others are told of it.
+fn pod(config: &ServeConfig, env: &Env, node_id: i32) -> Pod {
+    let internal = &config.internal;
+    let inside = internal.listen;
+    Pod {
+        pod: env.rng.pod_id(),
+        node_id,
+        roles: config.roles,
+        zone: config.zone.clone(),
+        kafka: Some(endpoint(config.advertise.as_ref(), config.kafka_listen)),
+        internal: inside.map(|listens| endpoint(internal.advertise.as_ref(), listens)),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        is_draining: false,
+    }
+}
+
+/// Builds it; nothing runs yet.
+///
+/// # Errors
+/// The Kafka address is taken, or settings do not fit together.
+pub(super) async fn build(
+    config: &ServeConfig,
+    store: &OpenStore,
+    access: &Access,
+    env: &Env,
+    stops: &Stops,
+    node_id: i32,
+) -> anyhow::Result<DataPlane> {
+    let bucket = Arc::clone(&store.bucket);
+    let cache = BlockCache::new(bucket, store.cluster, env.clone(), cache_config(config)?);
+    let cache: Arc<dyn SegmentCache> = Arc::new(cache);
+    let ingest_parts = IngestParts {
+        sequencer: Arc::clone(&access.sequencer),
+        admin: Arc::clone(&access.admin),
+        chain: Chain::new(Arc::clone(&store.bucket), env.clone(), store.cluster),
+        cache: Arc::clone(&cache),
+        env: env.clone(),
+    };
+    let (ingest, ingest_task) =
+        Ingest::start(ingest_config(config)?, ingest_parts, stops.edges.clone());
+    let here = pod(config, env, node_id);
+    let pods = Arc::clone(&access.pods);
+    let (membership, membership_task) =
+        Membership::start(here, config.node_id.is_some(), pods, env.clone());
+    let fetch_parts = FetchParts {
+        log_index: Arc::clone(&access.log_index),
+        admin: Arc::clone(&access.admin),
+        cache: Arc::clone(&cache),
+        placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
+        env: env.clone(),
+    };
+    let (fetch, fetch_task) =
+        Fetch::start(FetchConfig::default(), fetch_parts, stops.edges.clone());
+    let service = KafkaService {
+        ingest: ingest.clone(),
+        fetch: fetch.clone(),
+        fronts: fronts(config, access, membership.clone(), env),
+    };
+    let kafka = kafka_listener(config, service, env).await?;
+    Ok(DataPlane {
+        ingest,
+        ingest_task,
+        fetch,
+        fetch_task,
+        cache,
+        membership,
+        membership_task,
+        kafka,
+        is_open: Arc::default(),
+    })
+}
+
+/// Appends and reads for the HTTP front; a process without records says so.
+pub(super) fn http_log(
+    data: Option<&DataPlane>,
+    env: &Env,
+) -> (Arc<dyn Appender>, Arc<dyn LogReader>) {
+    match data {
+        Some(data) => (
+            Arc::new(HttpAppender {
+                ingest: data.ingest.clone(),
+                clock: Arc::clone(&env.clock),
+                turn: AtomicU32::new(0),
+            }),
+            Arc::new(HttpReader {
+                fetch: data.fetch.clone(),
+            }),
+        ),
+        None => (Arc::new(NoRecords), Arc::new(NoRecords)),
+    }
+}
+
+fn fronts(config: &ServeConfig, access: &Access, membership: Membership, env: &Env) -> Fronts {
+    let is_fixed = config.advertise.is_some();
+    let admin_config = admin_config(config, config.kafka_listen);
+    let parts = AdminParts {
+        admin: Arc::clone(&access.admin),
+        topic_admin: Arc::clone(&access.topic_admin),
+        log_index: Arc::clone(&access.log_index),
+        membership,
+    };
+    Fronts::new(admin_config, is_fixed, parts, env.clone())
+}
+
+async fn kafka_listener(
+    config: &ServeConfig,
+    service: KafkaService,
+    env: &Env,
+) -> anyhow::Result<Listener> {
+    let listener = ListenerConfig {
+        listen: config.kafka_listen,
+        request_bytes_max: config.produce_buffer_bytes,
+        // What replies that nobody takes hold of the cache is missing for all others.
+        reply_bytes_max: config.cache_bytes / 2,
+        connections_max: open_files::connections_max(config.kafka.connections),
+        connections_per_address_max: config.kafka.connections_per_address,
+        idle_timeout: config.kafka.idle_timeout,
+        drain_timeout: config.drain_timeout,
+        ..ListenerConfig::default()
+    };
+    let bound = Listener::bind(listener, Arc::new(service), env.clone()).await;
+    bound.context("choose another address with --kafka-listen")
+}
