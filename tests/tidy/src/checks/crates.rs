@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("esker-cache", 20),
     ("esker-groups", 20),
     ("esker-http", 20),
+    ("esker-cluster", 20),
     ("esker-sequencer", 25),
     ("esker-chain", 30),
     ("esker-journal", 40),
