@@ -28,6 +28,8 @@ pub(super) struct Cluster {
     brokers: BTreeMap<i32, Address>,
     controller: Option<i32>,
     leaders: BTreeMap<String, BTreeMap<i32, i32>>,
+    /// Preferred read replicas, of partitions that have one.
+    readers: BTreeMap<String, BTreeMap<i32, i32>>,
 }
 
 impl Address {
@@ -77,6 +79,26 @@ impl std::fmt::Display for Address {
 }
 
 impl Cluster {
+    /// The broker that serves a partition's records, where the leader has named one that is there.
+    pub(super) fn reader(&self, topic: &str, partition: i32) -> Option<Target> {
+        let node = *self.readers.get(topic)?.get(&partition)?;
+        self.brokers
+            .contains_key(&node)
+            .then_some(Target::Node(node))
+    }
+
+    /// Remembers or forgets it.
+    pub(super) fn set_reader(&mut self, topic: &str, partition: i32, node: Option<i32>) {
+        let readers = self.readers.entry(topic.to_owned()).or_default();
+        match node {
+            Some(node) => readers.insert(partition, node),
+            None => readers.remove(&partition),
+        };
+        if readers.is_empty() {
+            self.readers.remove(topic);
+        }
+    }
+
     /// Takes over brokers and controller, and the leaders of the topics that are named.
     pub(super) fn learn(&mut self, response: &MetadataResponse) {
         let brokers = response.brokers.iter().filter_map(|broker| {

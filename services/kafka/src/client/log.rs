@@ -194,13 +194,41 @@ impl Client {
             .with_isolation_level(options.isolation.to_wire())
             .with_topics(vec![of_topic]);
         self.retrying(Some(topic), ClientError::is_retriable, || async {
-            let leader = self.leader(topic, partition).await?;
-            let response = self
-                .request_at_most(leader, &request, FETCH_VERSION_MAX)
-                .await?;
-            fetched(&response)
+            let reader = self.with_cluster(|cluster| cluster.reader(topic, partition));
+            let target = match reader {
+                Some(reader) => reader,
+                None => self.leader(topic, partition).await?,
+            };
+            let asked = self.fetch_from(target, &request).await;
+            let elsewhere = match asked {
+                Ok((_, Some(node))) if target != Target::Node(node) => node,
+                Ok((fetched, _)) => return Ok(fetched),
+                Err(error) => {
+                    self.with_cluster(|cluster| cluster.set_reader(topic, partition, None));
+                    return Err(error);
+                }
+            };
+            // KIP-392: that broker serves this partition's records.
+            self.with_cluster(|cluster| cluster.set_reader(topic, partition, Some(elsewhere)));
+            let asked = self.fetch_from(Target::Node(elsewhere), &request).await;
+            if asked.is_err() {
+                self.with_cluster(|cluster| cluster.set_reader(topic, partition, None));
+            }
+            asked.map(|(fetched, _)| fetched)
         })
         .await
+    }
+
+    /// What one broker says, and who else is to be asked.
+    async fn fetch_from(
+        &self,
+        target: Target,
+        request: &FetchRequest,
+    ) -> Result<(Fetched, Option<i32>), ClientError> {
+        let response = self
+            .request_at_most(target, request, FETCH_VERSION_MAX)
+            .await?;
+        fetched(&response)
     }
 
     /// Finds an offset of one partition.
@@ -243,17 +271,19 @@ impl Client {
     }
 }
 
-fn fetched(response: &FetchResponse) -> Result<Fetched, ClientError> {
+fn fetched(response: &FetchResponse) -> Result<(Fetched, Option<i32>), ClientError> {
     let api = ApiKey::Fetch;
     check(api, response.error_code, None)?;
     let topics = response.responses.iter();
     let mut partitions = topics.flat_map(|topic| &topic.partitions);
     let answer = partitions.next().ok_or(ClientError::Incomplete { api })?;
     check(api, answer.error_code, None)?;
-    Ok(Fetched {
+    let elsewhere = Some(answer.preferred_read_replica.0).filter(|node| *node >= 0);
+    let fetched = Fetched {
         high_watermark: answer.high_watermark,
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
         records: answer.records.clone().unwrap_or_default(),
-    })
+    };
+    Ok((fetched, elsewhere))
 }
