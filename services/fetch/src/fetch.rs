@@ -15,7 +15,9 @@ use esker_types::TopicPartition;
 use futures::future::{BoxFuture, FutureExt as _};
 
 use crate::admit::{AdmittedFetch, admit};
+
 use crate::ahead::{ReadAhead, ReadAheadTask};
+use crate::cold::ColdReads;
 use crate::fairness::Fairness;
 use crate::follower::Follower;
 use crate::limits::{RESPONSE_BYTES_MAX, WAIT_MAX};
@@ -102,6 +104,7 @@ impl Fetch {
                 counters: Arc::clone(&counters),
             },
             reader: Reader::new(parts.cache),
+            cold: ColdReads::new(config.cold_read_bytes),
             ahead,
             waiter: Waiter {
                 view: Arc::clone(&view),

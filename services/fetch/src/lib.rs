@@ -8,6 +8,7 @@
 mod admit;
 mod ahead;
 mod assemble;
+mod cold;
 mod config;
 mod coverage;
 mod error;

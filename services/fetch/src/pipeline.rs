@@ -13,7 +13,9 @@ use esker_cache::{Heat, ReadErrorKind};
 use esker_types::{MonotonicTime, Offset};
 
 use crate::ahead::ReadAhead;
+
 use crate::assemble::{Assembled, Assembler, Limit, Progress};
+use crate::cold::ColdReads;
 use crate::error::ReadError;
 use crate::locate::{Located, Locator, ReadIntent};
 use crate::metrics::Counters;
@@ -61,6 +63,7 @@ pub(crate) struct Served {
 pub(crate) struct Pipeline {
     pub(crate) locator: Locator,
     pub(crate) reader: Reader,
+    pub(crate) cold: ColdReads,
     pub(crate) ahead: ReadAhead,
     pub(crate) waiter: Waiter,
     pub(crate) counters: Arc<Counters>,
@@ -70,6 +73,13 @@ fn heat(stretch: &Stretch) -> Heat {
     match stretch.hot {
         true => Heat::Hot,
         false => Heat::Cold,
+    }
+}
+
+fn heat_at(located: &[Located], part: usize) -> Heat {
+    match located.get(part) {
+        Some(Located::Ready(stretch)) => heat(stretch),
+        Some(Located::AtEnd(_) | Located::Failed(_)) | None => Heat::Cold,
     }
 }
 
@@ -90,8 +100,12 @@ impl Pipeline {
             let is_due = is_at_once || self.waiter.is_due(job.deadline);
             let bytes_min = u64::from(job.bytes_min);
             if is_due || is_failed || plan.available_bytes >= bytes_min {
-                let served = self.read(job, &located, &plan).await;
+                let (served, is_trimmed) = self.read_granted(job, &located, plan).await;
                 let failed = served.parts.iter().any(Result::is_err);
+                if is_trimmed {
+                    // Others want memory too: nothing is loaded that nobody has asked for.
+                    return served;
+                }
                 // The plan was an estimate: what came may be less than was hoped for.
                 if is_due || failed || served.bytes >= bytes_min {
                     self.ahead.follow(job, &located, &served);
@@ -104,13 +118,27 @@ impl Pipeline {
         }
     }
 
+    /// Reads within the memory that old records may take now; whether that was less than planned.
+    async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> (Served, bool) {
+        let heat_of = |part: usize| heat_at(located, part);
+        let wanted = plan.cold_blocks(heat_of);
+        let grant = self.cold.grant(wanted).await;
+        if grant.blocks >= wanted {
+            return (self.read(job, located, &plan).await, false);
+        }
+        let mut bytes_max = job.bytes_max;
+        let mut trimmed = plan;
+        // Small pieces of many segments cost a block each: no other way to know than to plan.
+        while trimmed.cold_blocks(heat_of) > grant.blocks && bytes_max > 1 {
+            bytes_max /= 2;
+            trimmed = planner::plan(&job.intents, located, bytes_max, job.first);
+        }
+        (self.read(job, located, &trimmed).await, true)
+    }
+
     /// Reads and assembles what was planned, each partition within what is left.
     async fn read(&self, job: &Job, located: &[Located], plan: &ReadPlan) -> Served {
-        let heat_of = |part: usize| match located.get(part) {
-            Some(Located::Ready(stretch)) => heat(stretch),
-            Some(Located::AtEnd(_) | Located::Failed(_)) | None => Heat::Cold,
-        };
-        let mut spans = self.reader.read(plan, heat_of).await;
+        let mut spans = self.reader.read(plan, |part| heat_at(located, part)).await;
         let mut served = Served {
             parts: without_records(&job.intents, located),
             bytes: 0,

@@ -140,8 +140,12 @@ pub(super) async fn build(
         placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
         env: env.clone(),
     };
-    let (fetch, fetch_task) =
-        Fetch::start(FetchConfig::default(), fetch_parts, stops.edges.clone());
+    let held_bytes = u32::try_from(cache_config(config)?.held_bytes).unwrap_or(u32::MAX);
+    let fetch_config = FetchConfig {
+        cold_read_bytes: held_bytes / 2,
+        ..FetchConfig::default()
+    };
+    let (fetch, fetch_task) = Fetch::start(fetch_config, fetch_parts, stops.edges.clone());
     let service = KafkaService {
         ingest: ingest.clone(),
         fetch: fetch.clone(),
