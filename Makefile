@@ -56,9 +56,15 @@ compat: ## unmodified clients and their own test suites against a directory and 
 	cargo build --quiet -p esker
 	@tests/compat/run.py $(ARGS)
 
-compat-short: ## the bounded part of compat that CI runs
+compat-short: ## the bounded part of compat that CI runs, on one process and on a cluster
 	cargo build --quiet --workspace --bins --tests
 	@tests/compat/run.py --short $(ARGS)
+	@tests/compat/run.py --short --store cluster $(ARGS)
+
+cluster: ## 2 metadata, 3 ingest and 2 fetch processes on loopback against MinIO, until Ctrl-C
+	@.ci/bootstrap build minio
+	cargo build --quiet --workspace --bins --tests
+	@$(CARGO_BIN)/esker-cluster $(ARGS)
 
 kill: ## kill -9 under load, longer than in CI: ROUNDS=200 make kill
 	cargo build --quiet --workspace --bins --tests

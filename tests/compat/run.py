@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs unmodified Kafka clients of others against Esker and says how each test ended.
 
-Usage: run.py [--short | --page] [--store directory|minio] [SUITE ...]
+Usage: run.py [--short | --page] [--store directory|minio|cluster] [SUITE ...]
 --page runs nothing: it judges the stored results again by reasons.toml and writes the page.
 --short runs the bounded part that CI runs and leaves the committed results alone; otherwise
 tests/compat/results.json and docs/compatibility.md are brought up to date. Logs stay below
@@ -20,7 +20,7 @@ from pathlib import Path
 from harness import report
 from harness.kit import CACHE, HERE, ROOT, Missing
 from harness.report import Row
-from harness.server import STORES, esker
+from harness.server import STORES, USUAL_STORES, esker
 from suites import SUITES
 
 RESULTS = HERE / "results.json"
@@ -105,7 +105,7 @@ def main():
     chosen = [s for s in SUITES if s.NAME in arguments.suite or not arguments.suite]
     chosen = [s for s in chosen if s.SHORT or not arguments.short]
     known, rows = reasons(), []
-    for store in arguments.store or sorted(STORES):
+    for store in arguments.store or USUAL_STORES:
         for suite in chosen:
             if arguments.short and store not in getattr(suite, "SHORT_STORES", STORES):
                 continue

@@ -1,4 +1,5 @@
-"""Esker under test, on a directory or on MinIO; everything below one scratch directory."""
+"""Esker under test, on a directory or on MinIO, or roles in processes of their own on MinIO; everything below one
+scratch directory."""
 
 import os
 import shutil
@@ -6,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from harness.kit import cached, end_group, esker_binary
 
@@ -81,7 +82,31 @@ def minio_store(scratch):
         yield arguments + ["--s3-secret-access-key", KEYS[1]]
 
 
-STORES = {"directory": directory_store, "minio": minio_store}
+STORES = {"directory": directory_store, "minio": minio_store, "cluster": minio_store}
+USUAL_STORES = ["directory", "minio"]
+SHAPE = [("metadata", 2), ("ingest", 3), ("fetch", 2)]
+
+
+@contextmanager
+def cluster(where, scratch, more, kafka):
+    """Processes of one role each; `kafka` is where one of those that take clients listens."""
+    inside = [f"127.0.0.1:{free_port()}" for _ in range(SHAPE[0][1])]
+    free = [kafka]
+    with ExitStack() as running:
+        for role, count in SHAPE:
+            for number in range(count):
+                http = f"127.0.0.1:{free_port()}"
+                command = [esker_binary(), "serve", *where, "--role", role, "--http-listen", http]
+                command += ["--log-format", "text", "--log-level", "info"]
+                if role == "metadata":
+                    command += ["--internal-listen", inside[number]]
+                else:
+                    listen = free.pop() if free else f"127.0.0.1:{free_port()}"
+                    command += ["--kafka-listen", listen, "--metadata", ",".join(inside)]
+                log = scratch / f"esker-{role}-{number + 1}.log"
+                ready = f"http://{http}/readyz"
+                running.enter_context(program([*command, *more], log, ready))
+        yield
 
 
 @contextmanager
@@ -91,6 +116,10 @@ def esker(store, scratch, more=(), port=None):
     scratch.mkdir(parents=True)
     kafka, http = f"127.0.0.1:{port or free_port()}", f"127.0.0.1:{free_port()}"
     with STORES[store](scratch) as where:
+        if store == "cluster":
+            with cluster(where, scratch, more, kafka):
+                yield kafka
+            return
         command = [esker_binary(), "serve", *where, "--kafka-listen", kafka]
         command += ["--http-listen", http, "--log-format", "text", "--log-level", "info"]
         with program([*command, *more], scratch / "esker.log", f"http://{http}/readyz"):

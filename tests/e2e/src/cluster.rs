@@ -80,6 +80,18 @@ impl TestCluster {
     /// # Errors
     /// One does not become ready.
     pub async fn start(store: &TestStore, shape: ClusterShape) -> anyhow::Result<Self> {
+        Self::start_with(store, shape, &[]).await
+    }
+
+    /// The same with further arguments for every process.
+    ///
+    /// # Errors
+    /// One does not become ready.
+    pub async fn start_with(
+        store: &TestStore,
+        shape: ClusterShape,
+        more: &[String],
+    ) -> anyhow::Result<Self> {
         let ports = (0..shape.metadata).map(|_| lasting_port());
         let ports = ports.collect::<anyhow::Result<Vec<u16>>>()?;
         let listens: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
@@ -87,7 +99,11 @@ impl TestCluster {
             metadata: Vec::new(),
             ingest: Vec::new(),
             fetch: Vec::new(),
-            store: store.arguments(),
+            store: {
+                let mut arguments = store.arguments();
+                arguments.more.extend(more.iter().cloned());
+                arguments
+            },
             addresses: listens.join(","),
         };
         for (at, listen) in listens.iter().enumerate() {
