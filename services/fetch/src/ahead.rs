@@ -190,6 +190,10 @@ mod tests {
             futures::future::pending().boxed()
         }
 
+        fn missing_blocks(&self, _: SegmentId, _: ByteRange) -> u32 {
+            0
+        }
+
         fn forget(&self, _: SegmentId, _: ByteRange) {}
 
         fn stats(&self) -> CacheStats {

@@ -121,7 +121,7 @@ impl Pipeline {
     /// Reads within the memory that old records may take now; whether that was less than planned.
     async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> (Served, bool) {
         let heat_of = |part: usize| heat_at(located, part);
-        let wanted = plan.cold_blocks(heat_of);
+        let wanted = self.reader.cold_blocks(&plan, heat_of);
         let grant = self.cold.grant(wanted).await;
         if grant.blocks >= wanted {
             return (self.read(job, located, &plan).await, false);
@@ -129,7 +129,7 @@ impl Pipeline {
         let mut bytes_max = job.bytes_max;
         let mut trimmed = plan;
         // Small pieces of many segments cost a block each: no other way to know than to plan.
-        while trimmed.cold_blocks(heat_of) > grant.blocks && bytes_max > 1 {
+        while self.reader.cold_blocks(&trimmed, heat_of) > grant.blocks && bytes_max > 1 {
             bytes_max /= 2;
             trimmed = planner::plan(&job.intents, located, bytes_max, job.first);
         }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use esker_cache::Heat;
-use esker_cache::limits::{BLOCK_BYTES, READ_BYTES_MAX};
+use esker_cache::limits::READ_BYTES_MAX;
 use esker_metadata_api::IndexExtent;
 use esker_types::{ByteRange, Offset, SegmentId};
 
@@ -141,19 +141,6 @@ pub(crate) fn plan(
 }
 
 impl ReadPlan {
-    /// Cached blocks that its cold reads hold at once.
-    pub(crate) fn cold_blocks(&self, heat_of: impl Fn(usize) -> Heat) -> u32 {
-        let block = u64::from(BLOCK_BYTES);
-        let blocks = |range: ByteRange| {
-            let last = range.end().saturating_sub(1).max(range.start()) / block;
-            last - range.start() / block + 1
-        };
-        let reads = self.reads(heat_of).into_iter();
-        let cold = reads.filter(|read| read.heat == Heat::Cold);
-        let all: u64 = cold.map(|read| blocks(read.range)).sum();
-        u32::try_from(all).unwrap_or(u32::MAX)
-    }
-
     /// The reads that serve all spans; neighbours in an object become one.
     pub(crate) fn reads(&self, heat_of: impl Fn(usize) -> Heat) -> Vec<ObjectReadPlan> {
         let mut all: Vec<(SegmentId, ByteRange, SpanAt)> = Vec::new();

@@ -48,6 +48,10 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
         heat: Heat,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>>;
 
+    /// Blocks that a read of `range` would have to load or wait for now. What is there may be gone
+    /// a moment later.
+    fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32;
+
     /// Forgets what is cached of `range`: the next read asks the bucket.
     fn forget(&self, segment: SegmentId, range: ByteRange);
 
@@ -99,6 +103,10 @@ macro_rules! forms {
                 heat: Heat,
             ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>> {
                 self.engine.read(segment, range, heat).boxed()
+            }
+
+            fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32 {
+                self.engine.missing_blocks(segment, range)
             }
 
             fn forget(&self, segment: SegmentId, range: ByteRange) {

@@ -104,6 +104,15 @@ impl Engine {
         self.counters.forgets.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32 {
+        let is_there = |part| self.store.get(&EntryKey { segment, part }).is_some();
+        if is_there(Part::Whole) {
+            return 0;
+        }
+        let missing = blocks_of(range).filter(|read| !is_there(Part::Block(read.block)));
+        u32::try_from(missing.count()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) async fn read(
         self: &Arc<Self>,
         segment: SegmentId,

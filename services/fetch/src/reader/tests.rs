@@ -74,6 +74,10 @@ impl SegmentCache for Stuck {
         std::future::pending().boxed()
     }
 
+    fn missing_blocks(&self, _: SegmentId, _: ByteRange) -> u32 {
+        0
+    }
+
     fn forget(&self, _: SegmentId, _: ByteRange) {}
 
     fn stats(&self) -> CacheStats {

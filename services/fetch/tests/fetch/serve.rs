@@ -98,6 +98,44 @@ async fn one_get_per_cold_block_however_many_readers() {
     assert_eq!(world.gets(), 3, "three blocks of 1 MiB hold the segment");
 }
 
+/// Readers whose answers together are far larger than all memory of the cache do not wait for each
+/// other: without a grant each would hold some blocks, and all would wait for `memory_wait`.
+#[tokio::test(start_paused = true)]
+async fn many_who_catch_up_at_once_share_the_memory_that_there_is() {
+    let cache_config = CacheConfig::within(32 * 1024 * 1024);
+    let config = FetchConfig {
+        cold_read_bytes: u32::try_from(cache_config.held_bytes / 2).unwrap(),
+        ..FetchConfig::default()
+    };
+    let mut world = World::with(config, cache_config).await;
+    let (large, small) = (10, 65);
+    for n in 0..large + small {
+        let bytes = if n < large { 300_000 } else { 10 };
+        let placed: Vec<_> = (0..8)
+            .map(|partition| (at(partition), offset(3 * n), plain(3, bytes)))
+            .collect();
+        world.write(Write::Elsewhere, &placed).await;
+    }
+    let begun = world.env.clock.now();
+
+    let reader = async |partition| {
+        let mut next = 0;
+        while next < 3 * large {
+            let mut asked = request(&[(partition, next)]);
+            asked.max_bytes = 16 * 1024 * 1024;
+            asked.topics[0].partitions[0].partition_max_bytes = 16 * 1024 * 1024;
+            let reply = only(&world.ask(12, asked).await);
+            assert_eq!(reply.error, KafkaError::None);
+            let last = *offsets_of(&reply.records).last().unwrap();
+            next = u64::try_from(last).unwrap() + 1;
+        }
+    };
+    join_all((0..8).map(reader)).await;
+
+    let took = world.env.clock.now().since(begun);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn neighbours_in_one_object_are_read_as_one() {
     let mut world = World::new().await;

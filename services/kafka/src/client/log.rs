@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 
 use super::error::check;
 use super::topics::text;
-use super::{Client, ClientError};
+use super::{Client, ClientError, Target};
 
 /// Last version of Produce that names topics and needs no `transaction.version` 2.
 const PRODUCE_VERSION_MAX: i16 = 11;
