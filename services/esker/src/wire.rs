@@ -8,7 +8,6 @@ mod internal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use esker_cluster::draw_node_id;
 use esker_env::{Env, Shutdown};
 use esker_http::{HttpConfig, HttpParts, HttpServer};

@@ -94,7 +94,10 @@ impl TestCluster {
     ) -> anyhow::Result<Self> {
         let ports = (0..shape.metadata).map(|_| lasting_port());
         let ports = ports.collect::<anyhow::Result<Vec<u16>>>()?;
-        let listens: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let listens: Vec<String> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         let mut cluster = Self {
             metadata: Vec::new(),
             ingest: Vec::new(),
@@ -165,7 +168,9 @@ impl TestCluster {
             http_port: Some(lasting_port()?),
             ..self.store.clone()
         };
-        arguments.more.extend(more.iter().map(|word| (*word).to_owned()));
+        arguments
+            .more
+            .extend(more.iter().map(|word| (*word).to_owned()));
         Ok(arguments)
     }
 

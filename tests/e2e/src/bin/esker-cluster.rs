@@ -16,7 +16,10 @@ async fn main() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Minio).await?;
     let cluster = TestCluster::start_with(&store, ClusterShape::USUAL, &more).await?;
     let bootstrap = cluster.bootstrap().context("a bootstrap address")?;
-    tell(&format!("logs below {}", store.path().display()), &bootstrap.to_string())?;
+    tell(
+        &format!("logs below {}", store.path().display()),
+        &bootstrap.to_string(),
+    )?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
