@@ -25,7 +25,8 @@ build: ## build the binary (debug)
 release: ## build the binary as it is shipped
 	cargo build -p esker --release
 
-test: bootstrap check unit e2e compat-short ## everything that decides whether a change lands
+test: bootstrap check unit ## everything that decides whether a change lands
+	tests/beside '$(MAKE) sim sim-planted' '$(MAKE) e2e compat-short faults chart-test terraform-test'
 
 bootstrap: ## install what the tests need (idempotent, outside the checkout)
 	.ci/bootstrap
