@@ -287,7 +287,7 @@ async fn rights_that_do_not_return_are_told_as_not_written_while_clients_wait() 
     let limit = esker_chain::limits::UPLOAD_DENIED_MAX.as_millis();
     assert!((limit..limit + 2500).contains(&millis), "{millis} ms");
     assert_eq!(next.error_code, 0);
-    let written = world.log().await.into_iter().map(|(_, number)| number);
+    let written = world.log().await.into_values();
     assert_eq!(
         written.collect::<Vec<_>>(),
         [1],
