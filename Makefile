@@ -110,7 +110,7 @@ sim-planted: sim-build ## the seeds that each planted bug needs; those that surv
 	$(SIM)/esker-sim planted
 	$(SIM)/esker-sim-shell planted
 
-faults: ## real processes under faults, what every change runs (under 4 minutes): docs/fault-matrix.md
+faults: ## real processes under faults, what every change runs (under 2 minutes): docs/fault-matrix.md
 	cargo build --quiet --workspace --bins --tests
 	$(CARGO_BIN)/esker-faults --short $(ARGS)
 

@@ -10,6 +10,7 @@ mod open_files;
 mod serve;
 mod serve_command;
 mod store;
+mod store_watch;
 mod telemetry;
 mod upkeep;
 mod wire;

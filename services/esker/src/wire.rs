@@ -24,7 +24,8 @@ use crate::http_log::{HttpAppender, HttpReader};
 use crate::kafka_service::{Fronts, KafkaService};
 use crate::leader_probe::HttpProbe;
 use crate::open_files;
-use crate::store::OpenStore;
+use crate::store::{OpenStore, Races};
+use crate::store_watch::StoreWatch;
 
 /// A process, put together and not yet running.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Process {
     pub(crate) fetch_task: FetchTask,
     pub(crate) kafka: Listener,
     pub(crate) http: HttpServer,
+    pub(crate) store_watch: StoreWatch,
+    pub(crate) races: Option<Races>,
 }
 
 /// When each part is asked to stop.
@@ -53,12 +56,13 @@ struct ProcessHealth {
     cache: Arc<dyn SegmentCache>,
     meter: Arc<RequestMeter>,
     kafka: Arc<esker_kafka::Metrics>,
+    store_watch: StoreWatch,
 }
 
 impl Health for ProcessHealth {
     fn not_ready(&self) -> Option<String> {
         match self.metadata.status() {
-            MetadataStatus::Leading { .. } => None,
+            MetadataStatus::Leading { .. } => self.store_watch.stopped(),
             MetadataStatus::Starting => Some("reading the metadata journal".to_owned()),
             MetadataStatus::Standby { leader } => Some(format!("standing by for {leader}")),
             MetadataStatus::Recovering { epoch, .. } => Some(format!("recovering, epoch {epoch}")),
@@ -76,6 +80,7 @@ impl Health for ProcessHealth {
 
     fn metrics(&self) -> String {
         let mut text = esker_object::metrics::render(&self.meter);
+        text.push_str(&self.store_watch.render());
         text.push_str(&self.kafka.render());
         text.push_str(&self.ingest.metrics().render());
         text.push_str(&self.fetch.stats().render());
@@ -130,6 +135,14 @@ fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
     }
 }
 
+fn http_config(config: &ServeConfig) -> HttpConfig {
+    HttpConfig {
+        listen: config.http_listen,
+        drain_timeout: config.drain_timeout.min(Duration::from_secs(10)),
+        ..HttpConfig::default()
+    }
+}
+
 /// Builds the process around an open store.
 ///
 /// # Errors
@@ -176,6 +189,7 @@ pub(crate) async fn build(
     let (fetch, fetch_task) =
         Fetch::start(FetchConfig::default(), fetch_parts, stops.edges.clone());
     let kafka = kafka_listener(config, &ingest, &fetch, service.clone(), &env).await?;
+    let store_watch = store.watch(&env);
     let health = ProcessHealth {
         metadata: metadata.clone(),
         metadata_metrics,
@@ -184,6 +198,7 @@ pub(crate) async fn build(
         cache,
         meter: store.meter,
         kafka: kafka.metrics(),
+        store_watch: store_watch.clone(),
     };
     let http_parts = HttpParts {
         admin: service.clone(),
@@ -196,12 +211,7 @@ pub(crate) async fn build(
         reader: Arc::new(HttpReader { fetch }),
         health: Arc::new(health),
     };
-    let http_config = HttpConfig {
-        listen: config.http_listen,
-        drain_timeout: config.drain_timeout.min(Duration::from_secs(10)),
-        ..HttpConfig::default()
-    };
-    let http = HttpServer::bind(http_config, http_parts, env).await?;
+    let http = HttpServer::bind(http_config(config), http_parts, env).await?;
     Ok(Process {
         metadata,
         metadata_task,
@@ -209,6 +219,8 @@ pub(crate) async fn build(
         fetch_task,
         kafka,
         http,
+        store_watch,
+        races: store.races,
     })
 }
 

@@ -16,6 +16,7 @@ mod metrics;
 mod recover;
 mod request;
 mod service;
+mod standby;
 mod state;
 mod status;
 mod task;
