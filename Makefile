@@ -106,9 +106,10 @@ sim-long: sim-build ## over 330 simulated hours: FROM=1000 make sim-long
 	$(SIM)/esker-sim seeds --from $${FROM:-1000} --count 2000 --minutes 10 --jobs 2 --json $(PROOF)/step.json
 	$(SIM)/esker-sim-shell seeds --from $${FROM:-1000} --count 500 --json $(PROOF)/shell.json
 
-sim-planted: sim-build ## the seeds that each planted bug needs; those that survive are told
-	$(SIM)/esker-sim planted
-	$(SIM)/esker-sim-shell planted
+sim-planted: sim-build ## every planted bug must be caught, each by the simulation that hunts it (under 4 minutes)
+	@mkdir -p $(PROOF)
+	$(SIM)/esker-sim planted --json $(PROOF)/step-planted.json
+	$(SIM)/esker-sim-shell planted --json $(PROOF)/shell-planted.json
 
 faults: ## real processes under faults, what every change runs (under 2 minutes): docs/fault-matrix.md
 	cargo build --quiet --workspace --bins --tests

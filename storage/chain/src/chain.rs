@@ -81,9 +81,7 @@ impl Chain {
         match put.instrument(span).await {
             Ok(Settled::Ours) => Ok(Uploaded::new(segment)),
             Ok(Settled::Other(other)) => Err(match other.kind {
-                ObjectKind::SessionSeal
-                    if planted(Planted::SealTakenAsOwn) || planted(Planted::SealIsSuccess) =>
-                {
+                ObjectKind::SessionSeal if planted(Planted::SealIsSuccess) => {
                     return Ok(Uploaded::new(segment));
                 }
                 ObjectKind::SessionSeal => UploadError::Sealed { segment },

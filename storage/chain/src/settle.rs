@@ -145,9 +145,6 @@ impl<'a> Creation<'a> {
                     return Ok(Claim::Ours);
                 }
                 PutOutcome::Exists => return Ok(Claim::Taken),
-                PutOutcome::Unknown(_) if planted(Planted::ConflictTakenAsOwn) => {
-                    return Ok(Claim::Ours);
-                }
                 PutOutcome::Unknown(error) => {
                     self.in_doubt = true;
                     error
