@@ -8,7 +8,6 @@ that is not there is said to be missing, never guessed.
 """
 
 import json
-import statistics
 import sys
 from pathlib import Path
 
@@ -86,14 +85,14 @@ def faults_struck(step, shell):
 def planted(name, figures):
     if figures is None:
         return [f"{name}: {MISSING} (`make sim-planted`).", ""]
+    # `seeds` is the seed that shows the bug: the known one, or the first of those tried after it.
     caught = [one for one in figures["bugs"] if one["seeds"] is not None]
-    median = statistics.median(one["seeds"] for one in caught) if caught else 0
-    lines = [f"{name}: {len(caught)} of {len(figures['bugs'])} caught, median seeds {median:g}.", ""]
+    lines = [f"{name}: {len(caught)} of {len(figures['bugs'])} caught.", ""]
     rows = [
         [f"`{one['bug']}`", one["says"], one["seeds"] or "SURVIVED", one["broke"] or "–"]
         for one in figures["bugs"]
     ]
-    return lines + table(rows, ["bug", "what it does", "seeds", "caught as"]) + [""]
+    return lines + table(rows, ["bug", "what it does", "seed", "caught as"]) + [""]
 
 
 def rows_of_faults(figures):

@@ -12,6 +12,7 @@ mod readers_elsewhere;
 mod serve;
 mod serve_command;
 mod store;
+mod store_watch;
 mod telemetry;
 mod upkeep;
 mod wire;

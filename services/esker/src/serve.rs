@@ -13,6 +13,7 @@ use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
 use esker_kafka::Listener;
 use esker_metadata::MetadataFailure;
+use esker_object::{ProbeError, StoreError, StoreErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -25,6 +26,7 @@ use crate::wire::{DataPlane, Process, Stops, build};
 enum Early {
     Metadata(Result<(), MetadataFailure>),
     Ingest(Result<(), IngestError>),
+    Store(ProbeError),
 }
 
 /// Completes on SIGTERM or SIGINT. Handlers stand from the call on, also for process 1.
@@ -52,7 +54,7 @@ struct Running {
 
 impl Running {
     fn start(process: Process, stops: &Stops, service_stop: &Shutdown) -> Self {
-        let (early, ended) = mpsc::channel(2);
+        let (early, ended) = mpsc::channel(3);
         let mut service = TaskGroup::new("metadata");
         if let Some((_, task)) = process.metadata {
             let (heard, stop) = (early.clone(), service_stop.clone());
@@ -70,6 +72,15 @@ impl Running {
         }
         let mut fronts = TaskGroup::new("fronts");
         fronts.spawn(process.http.run(stops.edges.clone()));
+        fronts.spawn(process.store_watch.run(stops.edges.clone()));
+        if let Some(races) = process.races {
+            let early = early.clone();
+            fronts.spawn(async move {
+                if let Err(error) = races.run().await {
+                    let _ = early.send(Early::Store(error)).await;
+                }
+            });
+        }
         let mut running = Self {
             service,
             fronts,
@@ -155,7 +166,16 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     };
     let reason = match reason {
         Ok(reason) => reason,
-        Err(early) => return ended_early(early),
+        Err(early) => {
+            // Clients must find the new leader at once; only the end of the process waits.
+            drop(running);
+            tokio::select! {
+                biased;
+                _ = &mut stop => {}
+                () = env.clock.sleep(pause_before_end(&early)) => {}
+            }
+            return ended_early(early);
+        }
     };
     tracing::info!(reason, "stopping");
     if let Some(membership) = &running.membership {
@@ -173,6 +193,32 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever supervises this process may start it again at once, and would have it depose its
+/// successor at once if the two cannot hear each other.
+fn pause_before_end(early: &Early) -> Duration {
+    match early {
+        Early::Metadata(Err(MetadataFailure::Deposed { by, pause })) if !pause.is_zero() => {
+            let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(%by, millis, "deposed soon behind the take-over, waits before it ends");
+            *pause
+        }
+        Early::Metadata(_) | Early::Ingest(_) | Early::Store(_) => Duration::ZERO,
+    }
+}
+
+/// Whether it was the store that denied rights.
+fn is_denied(failure: &MetadataFailure) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(failure);
+    while let Some(error) = source {
+        let store = error.downcast_ref::<StoreError>();
+        if store.is_some_and(|store| store.kind == StoreErrorKind::Denied) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 fn ended_early(early: Early) -> anyhow::Result<()> {
     match early {
         Early::Metadata(Ok(())) => anyhow::bail!("metadata service ended by itself"),
@@ -185,12 +231,20 @@ fn ended_early(early: Early) -> anyhow::Result<()> {
                 MetadataFailure::Damaged => {
                     "nothing was answered from it; look at the log, keep the bucket as it is"
                 }
+                failure if is_denied(failure) => {
+                    "the store has denied this process its rights for a while: check that its \
+                     credentials are valid, that they may read, create and list below the prefix, \
+                     and that this machine's clock is right; then start it again, nothing is lost"
+                }
                 MetadataFailure::Replay(_)
                 | MetadataFailure::TakeOver(_)
                 | MetadataFailure::Journal(_)
                 | MetadataFailure::Recovery(_) => "see the cause below; a new start is safe",
             };
             Err(anyhow::Error::new(failure).context(advice))
+        }
+        Early::Store(error) => {
+            Err(anyhow::Error::new(error).context("the store failed its start-up probe"))
         }
         Early::Ingest(Ok(())) => anyhow::bail!("produce path ended by itself"),
         Early::Ingest(Err(failure)) => Err(anyhow::Error::new(failure)
@@ -211,4 +265,48 @@ pub(crate) fn greeting(config: &ServeConfig) -> String {
         config.kafka_listen,
         config.http_listen
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_journal::ReplayError;
+    use esker_object::ObjectKey;
+
+    use super::*;
+
+    fn told(failure: MetadataFailure) -> String {
+        let ended = ended_early(Early::Metadata(Err(failure)));
+        format!("{:#}", ended.unwrap_err())
+    }
+
+    #[test]
+    fn a_process_whose_rights_were_denied_says_what_to_do() {
+        let store = |kind| StoreError::new("get", &ObjectKey::cluster(), kind);
+        let replay = |kind| MetadataFailure::Replay(ReplayError::Store(store(kind)));
+
+        let denied = told(replay(StoreErrorKind::Denied));
+        let gone = told(replay(StoreErrorKind::NoBucket));
+
+        assert!(
+            denied.contains("check that its credentials are valid"),
+            "{denied}"
+        );
+        assert!(gone.contains("a new start is safe"), "{gone}");
+    }
+
+    #[test]
+    fn only_a_process_that_was_deposed_waits_before_it_ends() {
+        let pause = Duration::from_secs(3);
+        let by = "127.0.0.1:1".to_owned();
+        let deposed = Early::Metadata(Err(MetadataFailure::Deposed { by, pause }));
+
+        assert_eq!(pause_before_end(&deposed), pause);
+        for early in [
+            Early::Metadata(Ok(())),
+            Early::Metadata(Err(MetadataFailure::Damaged)),
+            Early::Ingest(Ok(())),
+        ] {
+            assert_eq!(pause_before_end(&early), Duration::ZERO);
+        }
+    }
 }

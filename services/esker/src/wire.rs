@@ -19,7 +19,8 @@ use esker_remote::{RemoteServer, RemoteTask};
 
 use crate::config::ServeConfig;
 use crate::leader_probe::HttpProbe;
-use crate::store::OpenStore;
+use crate::store::{OpenStore, Races};
+use crate::store_watch::StoreWatch;
 
 pub(crate) use access::Access;
 pub(crate) use data::DataPlane;
@@ -37,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) data: Option<DataPlane>,
     pub(crate) http: HttpServer,
     pub(crate) access: Access,
+    pub(crate) store_watch: StoreWatch,
+    pub(crate) races: Option<Races>,
 }
 
 /// When each part is asked to stop.
@@ -100,7 +103,8 @@ pub(crate) async fn build(
         }
         _ => None,
     };
-    let mut health = health::ProcessHealth::new(&store, &access, local.as_ref());
+    let store_watch = store.watch(&env);
+    let mut health = health::ProcessHealth::new(&store, &store_watch, &access, local.as_ref());
     if let Some(internal) = &internal {
         health.add_internal(internal);
     }
@@ -133,5 +137,7 @@ pub(crate) async fn build(
         data,
         http,
         access,
+        store_watch,
+        races: store.races,
     })
 }

@@ -19,13 +19,6 @@ pub(crate) struct Lane {
     expected_end: Option<Offset>,
 }
 
-impl Lane {
-    /// A gap in this lane makes the sequencer refuse what comes behind it.
-    pub(crate) fn is_sequenced(self) -> bool {
-        self.producer.is_some()
-    }
-}
-
 /// One checked record batch, with all that is needed to offer it (again) to the sequencer.
 #[derive(Debug)]
 pub(crate) struct BatchBody {

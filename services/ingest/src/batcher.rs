@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use esker_metadata_api::ProducerSpan;
 use esker_types::{MonotonicTime, SegmentId};
 use esker_types::{Planted, planted};
 
 use crate::batch::{AdmittedBatch, Lane};
 use crate::error::AppendError;
+use crate::given_up::GivenUp;
 use crate::limits::{DEFER_DELAY_FIRST, DEFER_DELAY_MAX};
 use crate::slots::ReplySlot;
 
@@ -43,7 +45,14 @@ struct HeldLane {
 /// sequencer would refuse it as out of order, which can end a client's producer.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
-    lanes: BTreeMap<Lane, AppendError>,
+    lanes: BTreeMap<Lane, Gap>,
+}
+
+/// The first batch of a lane that was given up, and why.
+#[derive(Debug)]
+struct Gap {
+    span: ProducerSpan,
+    error: AppendError,
 }
 
 /// All batches that are not in a segment.
@@ -52,6 +61,7 @@ pub(crate) struct Batcher {
     ready: VecDeque<AdmittedBatch>,
     ready_bytes: u64,
     held: BTreeMap<Lane, HeldLane>,
+    given_up: GivenUp,
     limits: SegmentLimits,
 }
 
@@ -61,12 +71,18 @@ impl Batcher {
             ready: VecDeque::new(),
             ready_bytes: 0,
             held: BTreeMap::new(),
+            given_up: GivenUp::default(),
             limits,
         }
     }
 
-    /// Takes a batch in, behind all others of its lane.
-    pub(crate) fn add(&mut self, batch: AdmittedBatch) {
+    /// Takes a batch in, behind all others of its lane. One that was sent behind a batch given up
+    /// since then is answered as that was.
+    pub(crate) fn add(&mut self, mut batch: AdmittedBatch, now: MonotonicTime) {
+        if let Some(error) = self.given_up.refuses(&batch, now) {
+            batch.slot.fail(error);
+            return;
+        }
         match self.held.get_mut(&batch.lane()) {
             Some(lane) => lane.waiting.push_back(batch),
             None => self.push_ready(batch),
@@ -211,22 +227,29 @@ impl Batcher {
     }
 
     /// Fails what waits behind a gap: the sequencer would take it for the client's fault.
-    pub(crate) fn fail_behind(&mut self, gaps: &Gaps) {
+    pub(crate) fn fail_behind(&mut self, gaps: &Gaps, now: MonotonicTime) {
         if gaps.lanes.is_empty() {
             return;
         }
-        for (lane, error) in &gaps.lanes {
+        for (lane, gap) in &gaps.lanes {
             if let Some(held) = self.held.get_mut(lane) {
-                fail_all(held.waiting.drain(..), error);
+                fail_all(held.waiting.drain(..), &gap.error);
             }
         }
         self.retain_ready(|batch| {
-            let error = gaps.lanes.get(&batch.lane());
-            if let Some(error) = error {
-                batch.slot.fail(error.clone());
+            let gap = gaps.lanes.get(&batch.lane());
+            if let Some(gap) = gap {
+                batch.slot.fail(gap.error.clone());
             }
-            error.is_none()
+            gap.is_none()
         });
+        self.remember(gaps, now);
+    }
+
+    fn remember(&mut self, gaps: &Gaps, now: MonotonicTime) {
+        for (lane, gap) in &gaps.lanes {
+            self.given_up.note(*lane, gap.span, &gap.error, now);
+        }
     }
 
     /// Gives up what `is_due` names an error for, and what is behind it in a producer's lane. What
@@ -239,6 +262,7 @@ impl Batcher {
     ) -> Option<MonotonicTime> {
         let mut gaps = Gaps::default();
         self.retain_ready(|batch| gaps.keep(batch, &is_due));
+        self.remember(&gaps, now);
         let is_held_due =
             |slot: &ReplySlot| (slot.deadline() <= now).then_some(AppendError::Undecided);
         let mut gaps = Gaps::default();
@@ -246,6 +270,7 @@ impl Batcher {
             held.waiting
                 .retain_mut(|batch| gaps.keep(batch, &is_held_due));
         }
+        self.remember(&gaps, now);
         let held = self.held.values().flat_map(|held| &held.waiting);
         let deadlines = self.ready.iter().chain(held);
         deadlines.map(|batch| batch.slot.deadline()).min()
@@ -281,9 +306,10 @@ fn fail_all(batches: impl Iterator<Item = AdmittedBatch>, error: &AppendError) {
 impl Gaps {
     /// A batch of this lane was given up: with `error`, as will be what is behind it. Batches
     /// without a sequence do not depend on one another.
-    pub(crate) fn open(&mut self, lane: Lane, error: AppendError) {
-        if lane.is_sequenced() {
-            self.lanes.entry(lane).or_insert(error);
+    pub(crate) fn open(&mut self, batch: &AdmittedBatch, error: AppendError) {
+        if let Some(span) = batch.body.summary.producer {
+            let lane = self.lanes.entry(batch.lane());
+            lane.or_insert(Gap { span, error });
         }
     }
 
@@ -294,12 +320,12 @@ impl Gaps {
         is_due: &impl Fn(&ReplySlot) -> Option<AppendError>,
     ) -> bool {
         let lane = batch.lane();
-        let behind = self.lanes.get(&lane).cloned();
+        let behind = self.lanes.get(&lane).map(|gap| gap.error.clone());
         let Some(error) = behind.or_else(|| is_due(&batch.slot)) else {
             return true;
         };
         batch.slot.fail(error.clone());
-        self.open(lane, error);
+        self.open(batch, error);
         false
     }
 }

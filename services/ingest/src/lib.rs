@@ -15,6 +15,7 @@ mod config;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod given_up;
 pub mod limits;
 mod metrics;
 mod notifier;

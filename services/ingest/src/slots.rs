@@ -98,9 +98,7 @@ impl ReplySlot {
     /// Answers "unknown" when the time is over. The deadline while there is one.
     pub(crate) fn expire(&mut self, now: MonotonicTime) -> Option<MonotonicTime> {
         if self.times.deadline <= now {
-            let told_failed =
-                planted(Planted::UnknownToldAsFailed) || planted(Planted::UnknownToldAsFail);
-            self.fail(match told_failed {
+            self.fail(match planted(Planted::UnknownToldAsFailed) {
                 true => AppendError::NotReserved,
                 false => AppendError::Undecided,
             });
@@ -180,7 +178,7 @@ pub(crate) struct BelowEnd {
 impl BelowEnd {
     /// `None` for a segment at or above the end: it is void.
     pub(crate) fn prove(session: SessionId, end: SessionEnd, segment: SegmentId) -> Option<Self> {
-        let end = match planted(Planted::EndOneTooHigh) || planted(Planted::EndIncluded) {
+        let end = match planted(Planted::EndOneTooHigh) {
             true => end.end.after(),
             false => end.end,
         };

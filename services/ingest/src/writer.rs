@@ -92,9 +92,10 @@ impl<O: Outgoing> Writer<O> {
 
     pub(crate) fn take(&mut self, request: AdmittedRequest) {
         self.pace.arrived();
+        let now = self.env.clock.now();
         for batch in request.batches {
             self.see_deadline(batch.slot.deadline());
-            self.batcher.add(batch);
+            self.batcher.add(batch, now);
         }
     }
 

@@ -22,6 +22,14 @@ pub struct MetadataConfig {
     pub standby_interval: Duration,
     /// Looks in a row that find no living leader before a standby takes over.
     pub standby_misses_max: u32,
+    /// Looks in a row that do not hear a leader although the journal grows, before a standby takes
+    /// over all the same: nobody else may hear it either.
+    pub unheard_misses_max: u32,
+    /// Looks in a row that find a leader silent which this process never saw alive: it may have
+    /// been killed just now with all clients waiting, or merely be slow to answer.
+    pub start_misses_max: u32,
+    /// Pause between them.
+    pub start_interval: Duration,
     /// How often a standby reads what the leader wrote, while that one lives: two GETs at least.
     /// What it has not read when it takes over it reads then.
     pub standby_catch_up_interval: Duration,
@@ -42,6 +50,9 @@ impl Default for MetadataConfig {
             deposed_check_interval: Duration::from_secs(10),
             standby_interval: Duration::from_secs(2),
             standby_misses_max: 3,
+            unheard_misses_max: 150,
+            start_misses_max: 2,
+            start_interval: Duration::from_millis(500),
             standby_catch_up_interval: Duration::from_secs(30),
             node_id: 1,
             group_initial_rebalance_delay: Duration::from_secs(3),

@@ -17,6 +17,7 @@ mod pods;
 mod recover;
 mod request;
 mod service;
+mod standby;
 mod state;
 mod status;
 mod task;

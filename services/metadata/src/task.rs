@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use esker_chain::Chain;
 use esker_env::{Backoff, Env, RetryPolicy, Shutdown, TaskGroup};
+use esker_journal::limits::DENIED_MAX;
 use esker_journal::{
     Follower, Journal, JournalFailure, JournalIdentity, JournalParts, LeaderInfo, Leadership,
     OwnerId, ReplayError, TakeOver, TakeOverError,
 };
 use esker_metadata_api::TopicTable;
 use esker_metadata_api::limits::FEED_UPDATES_MAX;
-use esker_object::{Bucket, StoreError, StoreErrorKind};
-use esker_types::ClusterId;
+use esker_object::{Bucket, Patience};
+use esker_types::{ClusterId, MonotonicTime};
 use futures::future::BoxFuture;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -26,6 +27,7 @@ use crate::metrics::MetadataMetrics;
 use crate::recover::{Recovery, RecoveryError, Taken, recover};
 use crate::request::Request;
 use crate::service::MetadataService;
+use crate::standby::{LeaderWatch, Neighbour, deposed_pause};
 use crate::state::DurableState;
 use crate::status::MetadataStatus;
 
@@ -66,6 +68,9 @@ pub enum MetadataFailure {
     Deposed {
         /// Its address, if its seal told it.
         by: String,
+        /// How long to wait before a new start: two that cannot hear each other would otherwise
+        /// depose one another at once, again and again.
+        pause: Duration,
     },
     /// The journal cannot be read.
     #[error("metadata journal could not be read")]
@@ -131,7 +136,7 @@ impl MetadataTask {
         let outcome = self.lead_once(shutdown).await;
         metrics.epoch.store(0, std::sync::atomic::Ordering::Relaxed);
         status.send_replace(match &outcome {
-            Err(MetadataFailure::Deposed { by }) => MetadataStatus::Deposed { by: by.clone() },
+            Err(MetadataFailure::Deposed { by, .. }) => MetadataStatus::Deposed { by: by.clone() },
             Ok(()) | Err(_) => MetadataStatus::Stopped,
         });
         outcome
@@ -163,41 +168,69 @@ impl MetadataTask {
     ) -> Result<Leadership<DurableState>, MetadataFailure> {
         let mut follower = self.open(owner).await?;
         let clock = &self.parts.env.clock;
-        let (mut misses, mut caught_up) = (0, clock.now());
+        let mut watch = LeaderWatch::new(follower.reached());
+        let mut caught_up = clock.now();
         loop {
-            if let Some(leader) = follower.leader().cloned() {
-                if self.parts.probe.is_alive(&leader).await {
-                    misses = 0;
-                    self.stand_by(&leader);
-                } else {
-                    misses += 1;
-                }
-                // A leader that was never seen alive is not waited for: this is a restart.
-                let was_alive = matches!(*self.status.borrow(), MetadataStatus::Standby { .. });
-                if was_alive && misses < self.config.standby_misses_max {
-                    let interval = self.config.standby_interval;
-                    let jitter = self.parts.env.rng.unit() / 2.0 + 0.75;
-                    clock.sleep(interval.mul_f64(jitter)).await;
-                    let age = clock.now().since(caught_up);
-                    // Whoever does not answer may have been replaced.
-                    if misses > 0 || age >= self.config.standby_catch_up_interval {
-                        self.catch_up(&mut follower).await?;
-                        caught_up = clock.now();
+            let looked = clock.now();
+            if self.waits_for_leader(&follower, &mut watch).await {
+                self.wait_for_next_look(looked, &watch).await;
+                let age = clock.now().since(caught_up);
+                // Whoever does not answer may have been replaced, or write all the same.
+                if watch.is_missing() || age >= self.config.standby_catch_up_interval {
+                    self.catch_up(&mut follower).await?;
+                    caught_up = clock.now();
+                    if watch.read(follower.reached()) {
+                        self.stand_by_for(&follower);
                     }
-                    continue;
                 }
+                continue;
             }
             match follower.take_over().await {
                 Ok(TakeOver::Won(leadership)) => return Ok(leadership),
                 Ok(TakeOver::Lost(again)) => {
-                    misses = 0;
                     follower = again;
-                    if let Some(leader) = follower.leader().cloned() {
-                        self.stand_by(&leader);
-                    }
+                    watch.heard();
+                    self.stand_by_for(&follower);
                 }
                 Err(error) => return Err(MetadataFailure::TakeOver(error)),
             }
+        }
+    }
+
+    /// Looks at whoever leads; `false` when there is nobody to wait for any longer.
+    async fn waits_for_leader(
+        &self,
+        follower: &Follower<DurableState>,
+        watch: &mut LeaderWatch,
+    ) -> bool {
+        let Some(leader) = follower.leader() else {
+            return false;
+        };
+        if self.parts.probe.is_alive(leader).await {
+            watch.heard();
+            self.stand_by(leader);
+        } else {
+            watch.missed();
+        }
+        let neighbour = match leader.address == self.parts.address {
+            true => Neighbour::OwnAddress,
+            false => Neighbour::Another,
+        };
+        !watch.gives_up(&self.config, neighbour)
+    }
+
+    /// The time that a look took counts: a silent leader is not missed later than one that is gone.
+    async fn wait_for_next_look(&self, looked: MonotonicTime, watch: &LeaderWatch) {
+        let clock = &self.parts.env.clock;
+        let jitter = self.parts.env.rng.unit() / 2.0 + 0.75;
+        let interval = watch.interval(&self.config).mul_f64(jitter);
+        let left = interval.saturating_sub(clock.now().since(looked));
+        clock.sleep(left).await;
+    }
+
+    fn stand_by_for(&self, follower: &Follower<DurableState>) {
+        if let Some(leader) = follower.leader() {
+            self.stand_by(leader);
         }
     }
 
@@ -211,7 +244,7 @@ impl MetadataTask {
     }
 
     async fn open(&self, owner: OwnerId) -> Result<Follower<DurableState>, MetadataFailure> {
-        let mut backoff = RETRY.begin();
+        let mut tries = Tries::begin();
         loop {
             let parts = JournalParts {
                 bucket: Arc::clone(&self.parts.bucket),
@@ -226,14 +259,14 @@ impl MetadataTask {
                 Ok(follower) => return Ok(follower),
                 Err(error) => error,
             };
-            self.wait_to_retry(error, &mut backoff).await?;
+            self.wait_to_retry(error, &mut tries).await?;
         }
     }
 
     async fn catch_up(&self, follower: &mut Follower<DurableState>) -> Result<(), MetadataFailure> {
-        let mut backoff = RETRY.begin();
+        let mut tries = Tries::begin();
         while let Err(error) = follower.catch_up().await {
-            self.wait_to_retry(error, &mut backoff).await?;
+            self.wait_to_retry(error, &mut tries).await?;
         }
         Ok(())
     }
@@ -241,11 +274,15 @@ impl MetadataTask {
     async fn wait_to_retry(
         &self,
         error: ReplayError,
-        backoff: &mut Backoff,
+        tries: &mut Tries,
     ) -> Result<(), MetadataFailure> {
-        let is_passing = matches!(&error, ReplayError::Store(source) if is_passing(source));
-        let delay = backoff.next_delay(&self.parts.env.rng);
-        let Some(delay) = delay.filter(|_| is_passing) else {
+        let now = self.parts.env.clock.now();
+        let is_borne = matches!(
+            &error,
+            ReplayError::Store(source) if tries.patience.bears(source.kind, now)
+        );
+        let delay = tries.backoff.next_delay(&self.parts.env.rng);
+        let Some(delay) = delay.filter(|_| is_borne) else {
             return Err(MetadataFailure::Replay(error));
         };
         tracing::warn!(%error, "journal could not be read, again");
@@ -255,6 +292,7 @@ impl MetadataTask {
 
     async fn serve(self, taken: Taken, shutdown: Shutdown) -> Result<(), MetadataFailure> {
         let (epoch, owner) = (taken.epoch, taken.owner);
+        let (env, won) = (self.parts.env.clone(), self.parts.env.clock.now());
         self.status
             .send_replace(MetadataStatus::Recovering { epoch, owner });
         let (feed, _) = broadcast::channel(FEED_UPDATES_MAX);
@@ -278,7 +316,7 @@ impl MetadataTask {
         };
         let (leader, events) = match recovery.map_err(MetadataFailure::Recovery)? {
             Recovery::Serving { leader, events } => (leader, events),
-            Recovery::Ended(end) => return outcome_of(end),
+            Recovery::Ended(end) => return outcome_of(end, &env, won),
         };
         let number = epoch.get();
         self.metrics
@@ -287,25 +325,34 @@ impl MetadataTask {
         self.status
             .send_replace(MetadataStatus::Leading { epoch, owner });
         tracing::info!(%epoch, "metadata service leads");
-        outcome_of(leader.run(self.requests, events, shutdown).await)
+        let end = leader.run(self.requests, events, shutdown).await;
+        outcome_of(end, &env, won)
     }
 }
 
-fn is_passing(error: &StoreError) -> bool {
-    match error.kind {
-        StoreErrorKind::Retry | StoreErrorKind::Throttled | StoreErrorKind::Exhausted => true,
-        StoreErrorKind::Denied
-        | StoreErrorKind::NoBucket
-        | StoreErrorKind::Full
-        | StoreErrorKind::Unsupported => false,
+/// The tries of one reading of the journal.
+#[derive(Debug)]
+struct Tries {
+    backoff: Backoff,
+    patience: Patience,
+}
+
+impl Tries {
+    fn begin() -> Self {
+        Self {
+            backoff: RETRY.begin(),
+            patience: Patience::new(DENIED_MAX),
+        }
     }
 }
 
-fn outcome_of(end: LeaderEnd) -> Result<(), MetadataFailure> {
+/// What the end of a leadership won at `won` means for the process.
+fn outcome_of(end: LeaderEnd, env: &Env, won: MonotonicTime) -> Result<(), MetadataFailure> {
     match end {
         LeaderEnd::Stopped => Ok(()),
         LeaderEnd::Deposed { by } => Err(MetadataFailure::Deposed {
             by: by.map_or_else(|| "address not known".to_owned(), |by| by.address),
+            pause: deposed_pause(env.clock.now().since(won), &env.rng),
         }),
         LeaderEnd::Journal(reason) => Err(MetadataFailure::Journal(reason)),
         LeaderEnd::Damaged => Err(MetadataFailure::Damaged),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 #![expect(clippy::panic, reason = "a test that cannot go on must fail")]
 
+mod apart;
 mod world;
 
 use std::sync::atomic::Ordering;

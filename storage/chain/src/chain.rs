@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esker_env::Env;
-use esker_object::{Bucket, ObjectKey};
+use esker_object::{Bucket, ObjectKey, Patience};
 use esker_segment::{TailRead, read_tail};
 use esker_types::{
     ClusterId, ObjectHeader, ObjectKind, Planted, SegmentId, SequencerEpoch, planted,
@@ -14,6 +14,7 @@ use esker_types::{
 use futures::FutureExt as _;
 use tracing::Instrument as _;
 
+use crate::limits::UPLOAD_DENIED_MAX;
 use crate::settle::{Settled, byte_count, create_settled};
 use crate::{ForeignObject, SettleError, UploadError, Uploaded};
 
@@ -54,7 +55,8 @@ impl Chain {
     }
 
     /// Puts `object`, a whole segment, at its place and returns once it is known who is there:
-    /// passing failures are tried again for ever. One PUT when all goes well.
+    /// passing failures are tried again for ever, missing rights for [`UPLOAD_DENIED_MAX`]. One PUT
+    /// when all goes well.
     ///
     /// # Errors
     /// [`UploadError`]: each variant says what is known and what to do.
@@ -69,7 +71,8 @@ impl Chain {
         let bytes = byte_count(&object);
         let span = tracing::debug_span!("segment.upload", %segment, bytes);
         let key = self.key(segment);
-        let put = create_settled(self.bucket.as_ref(), &self.env, &key, object);
+        let patience = Patience::new(UPLOAD_DENIED_MAX);
+        let put = create_settled(self.bucket.as_ref(), &self.env, &key, object, patience);
         let stranger = |source| UploadError::Stranger { segment, source };
         if planted(Planted::AckBeforePut) {
             let _sent = put.now_or_never();
@@ -78,9 +81,7 @@ impl Chain {
         match put.instrument(span).await {
             Ok(Settled::Ours) => Ok(Uploaded::new(segment)),
             Ok(Settled::Other(other)) => Err(match other.kind {
-                ObjectKind::SessionSeal
-                    if planted(Planted::SealTakenAsOwn) || planted(Planted::SealIsSuccess) =>
-                {
+                ObjectKind::SessionSeal if planted(Planted::SealIsSuccess) => {
                     return Ok(Uploaded::new(segment));
                 }
                 ObjectKind::SessionSeal => UploadError::Sealed { segment },

@@ -14,6 +14,10 @@ pub const SETTLE_RETRY: RetryPolicy = RetryPolicy {
 };
 /// Failed tries of one create after which it is worth a warning; again at each doubling.
 pub const SETTLE_WARN_TRIES: u32 = 4;
+/// Longest that an upload of a segment bears that the store denies rights. Below the time after
+/// which a session is given up, so that its batches are told a definite "not written" while clients
+/// wait.
+pub const UPLOAD_DENIED_MAX: Duration = Duration::from_secs(10);
 /// Reads of an object that make no sense before it counts as foreign: one bit may flip on the way,
 /// the same object is not read wrong three times.
 pub const FOREIGN_READS_MAX: u32 = 3;

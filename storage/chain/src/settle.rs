@@ -9,9 +9,7 @@ mod tests;
 
 use bytes::Bytes;
 use esker_env::{Backoff, Env};
-use esker_object::{
-    Bucket, ObjectKey, ObjectRead, PutOutcome, ReadRange, StoreError, StoreErrorKind,
-};
+use esker_object::{Bucket, ObjectKey, ObjectRead, Patience, PutOutcome, ReadRange, StoreError};
 use esker_types::{ByteRange, ClusterId, OBJECT_HEADER_BYTES, ObjectHeader, Planted, planted};
 
 use crate::error::{ForeignObject, SettleError};
@@ -33,8 +31,9 @@ pub enum Settled {
 }
 
 /// Creates `key` with `body` (an object with a header of ours) and returns once it is known who is
-/// there. Unknown outcomes and passing refusals are tried again, with the same bytes, for ever.
-/// One PUT when all goes well; one GET of 64 bytes more when the key is taken.
+/// there. Unknown outcomes and passing refusals are tried again, with the same bytes, for ever;
+/// missing rights for as long as `patience` bears them. One PUT when all goes well; one GET of 64
+/// bytes more when the key is taken.
 ///
 /// # Errors
 /// - [`SettleError::Store`]: rights, bucket, space or a feature is missing; says whether in doubt.
@@ -47,8 +46,9 @@ pub async fn create_settled(
     env: &Env,
     key: &ObjectKey,
     body: Bytes,
+    patience: Patience,
 ) -> Result<Settled, SettleError> {
-    let mut creation = Creation::new(bucket, env, key, body);
+    let mut creation = Creation::new(bucket, env, key, body).bearing(patience);
     loop {
         if creation.claim().await? == Claim::Ours {
             return Ok(Settled::Ours);
@@ -101,6 +101,7 @@ pub(crate) struct Creation<'a> {
     body: Bytes,
     header: ObjectHeader,
     backoff: Backoff,
+    patience: Patience,
     in_doubt: bool,
 }
 
@@ -121,8 +122,14 @@ impl<'a> Creation<'a> {
             body,
             header,
             backoff: SETTLE_RETRY.begin(),
+            patience: Patience::NONE,
             in_doubt: false,
         }
+    }
+
+    /// Missing rights are borne for a while.
+    pub(crate) fn bearing(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// Puts until the object is there or somebody is met.
@@ -138,9 +145,6 @@ impl<'a> Creation<'a> {
                     return Ok(Claim::Ours);
                 }
                 PutOutcome::Exists => return Ok(Claim::Taken),
-                PutOutcome::Unknown(_) if planted(Planted::ConflictTakenAsOwn) => {
-                    return Ok(Claim::Ours);
-                }
                 PutOutcome::Unknown(error) => {
                     self.in_doubt = true;
                     error
@@ -167,7 +171,7 @@ impl<'a> Creation<'a> {
 
     async fn wait_or_give_up(&mut self, source: StoreError) -> Result<(), GaveUp> {
         let in_doubt = self.in_doubt;
-        if !is_passing(source.kind) {
+        if !self.patience.bears(source.kind, self.env.clock.now()) {
             return Err(GaveUp { in_doubt, source });
         }
         let tries = self.backoff.tries();
@@ -248,15 +252,4 @@ pub(crate) fn object_bytes_by(header: &ObjectHeader) -> u64 {
 
 pub(crate) fn byte_count(bytes: &Bytes) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
-/// Whether the same request may succeed later without anybody's doing.
-fn is_passing(kind: StoreErrorKind) -> bool {
-    match kind {
-        StoreErrorKind::Retry | StoreErrorKind::Throttled | StoreErrorKind::Exhausted => true,
-        StoreErrorKind::Denied
-        | StoreErrorKind::NoBucket
-        | StoreErrorKind::Full
-        | StoreErrorKind::Unsupported => false,
-    }
 }

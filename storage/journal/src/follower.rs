@@ -105,6 +105,15 @@ impl Journal {
     }
 }
 
+/// The first place of the journal that was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalReached {
+    /// Its roll.
+    pub roll: RollNumber,
+    /// Its number in the roll.
+    pub place: u64,
+}
+
 /// How far the journal was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
@@ -154,6 +163,21 @@ impl<S: JournalState> Follower<S> {
             Position::Unread | Position::Climbing { .. } | Position::NotBegun => None,
             Position::Reading { leader, .. } => Some(leader),
             Position::Ended { end, .. } => Some(&end.next_leader),
+        }
+    }
+
+    /// How far the journal was read. It changes whenever something new was read, whoever wrote it.
+    #[must_use]
+    pub fn reached(&self) -> JournalReached {
+        let at = |roll: RollNumber, place: Place| JournalReached {
+            roll,
+            place: place.get(),
+        };
+        match &self.position {
+            Position::Unread | Position::NotBegun => at(RollNumber::FIRST, Place::OPENING),
+            Position::Climbing { from, .. } => at(*from, Place::OPENING),
+            Position::Reading { roll, next, .. } => at(*roll, *next),
+            Position::Ended { roll, end } => at(*roll, end.seal.place.after()),
         }
     }
 

@@ -45,7 +45,7 @@ pub use error::{
     TryAppendError,
 };
 pub use events::{JournalEvent, JournalEvents};
-pub use follower::{Follower, Journal, JournalParts};
+pub use follower::{Follower, Journal, JournalParts, JournalReached};
 pub use identity::{JournalIdentity, LeaderInfo, OwnerId};
 pub use metrics::JournalStats;
 pub use object::{DecodeError, check_object};

@@ -49,5 +49,9 @@ pub const LIST_PAGES_MAX: usize = 100;
 pub const CHALLENGE_ROUNDS_MAX: usize = 32;
 /// Deletions that a collection has under way at once.
 pub const DELETIONS_MAX: usize = 16;
+/// Longest that the journal bears that the store denies rights, for one place with all its tries.
+/// Credentials that are replaced and grants that spread take seconds, seldom a minute. Behind it
+/// the process ends: a new start may have been given other credentials.
+pub const DENIED_MAX: Duration = Duration::from_secs(60);
 /// Time for reading who deposed us: the owner should hear *that* it is deposed soon.
 pub const DEPOSED_BY_TIMEOUT: Duration = Duration::from_secs(1);

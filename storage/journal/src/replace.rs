@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use esker_chain::{SettleError, Settled};
 use esker_env::Env;
-use esker_object::ObjectKey;
+use esker_object::{ObjectKey, Patience};
 use esker_types::SequencerEpoch;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -151,7 +151,7 @@ async fn put_opening(
         }
         .encode(reader.cluster, write_id),
     };
-    let settled = create(reader, env, at, object).await;
+    let settled = create(reader, env, at, object, Patience::NONE).await;
     match settled.map_err(ReplaceError::Settle)? {
         Settled::Ours => Ok(()),
         Settled::Other(_) => Err(in_use(reader, at)),
@@ -182,7 +182,7 @@ async fn put_end(
         next_leader: leader.clone(),
         prev: None,
     };
-    let put = put_seal(reader, env, seal).await;
+    let put = put_seal(reader, env, seal, Patience::NONE).await;
     let end = put.map_err(ReplaceError::Settle)?;
     end.map(|end| end.seal).ok_or_else(|| in_use(reader, at))
 }
@@ -215,7 +215,8 @@ impl Fence {
             prev: Some(self.seal),
         };
         let object = head.encode(self.reader.cluster, self.env.rng.write_id());
-        let settled = create(&self.reader, &self.env, roll.opening(), object).await;
+        let at = roll.opening();
+        let settled = create(&self.reader, &self.env, at, object, Patience::NONE).await;
         match settled.map_err(ReplaceError::Settle)? {
             Settled::Ours => {}
             Settled::Other(_) => return Err(in_use(&self.reader, roll.opening())),

@@ -9,7 +9,7 @@ mod tests;
 use bytes::Bytes;
 use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::Env;
-use esker_object::ObjectKey;
+use esker_object::{ObjectKey, Patience};
 use esker_types::WriteId;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -59,7 +59,7 @@ pub(crate) async fn write_snapshot(
     let snapshot_bytes = rows.iter().map(|row| row.part_bytes).sum();
     let key = ObjectKey::snapshot_done(reader.cluster, roll.get());
     let done = SnapshotDone { roll, parts: rows }.encode(reader.cluster, write_id);
-    let settled = create_settled(reader.bucket.as_ref(), env, &key, done).await;
+    let settled = create_settled(reader.bucket.as_ref(), env, &key, done, Patience::NONE).await;
     match settled.map_err(SnapshotFailure::Settle)? {
         Settled::Ours => {}
         // Each roll has one owner and each owner one snapshot of it: never seen, and harmless.
@@ -78,7 +78,7 @@ async fn write_part(
     let key = ObjectKey::snapshot_part(reader.cluster, roll, write_id, number);
     let body = part.encode(reader.cluster, write_id);
     drop(part);
-    let settled = create_settled(reader.bucket.as_ref(), env, &key, body).await;
+    let settled = create_settled(reader.bucket.as_ref(), env, &key, body, Patience::NONE).await;
     match settled.map_err(SnapshotFailure::Settle)? {
         Settled::Ours => Ok(()),
         // The write id is fresh, so the key is ours alone; what stands there is no part of this.

@@ -8,15 +8,17 @@
 mod tests;
 
 use bytes::Bytes;
+use esker_chain::limits::SETTLE_RETRY;
 use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::Env;
+use esker_object::Patience;
 use esker_types::{Planted, SequencerEpoch, planted};
 use futures::FutureExt as _;
 
-use crate::error::TakeOverError;
+use crate::error::{ReplayError, TakeOverError};
 use crate::events::JournalEvents;
 use crate::follower::{Follower, Position};
-use crate::limits::CHALLENGE_ROUNDS_MAX;
+use crate::limits::{CHALLENGE_ROUNDS_MAX, DENIED_MAX};
 use crate::object::{Head, Seal};
 use crate::pipeline::{Author, Pipeline};
 use crate::place::{PlaceId, RollNumber, SealRef};
@@ -65,7 +67,7 @@ impl<S: JournalState> Follower<S> {
     /// Dropped, it may still have deposed the leader. Open anew, under a new owner id.
     pub async fn take_over(mut self) -> Result<TakeOver<S>, TakeOverError> {
         let challenged = self.leader().cloned();
-        self.catch_up().await.map_err(TakeOverError::Replay)?;
+        self.read_on().await?;
         // An owner who is met appending is busy: from then on its places are sealed ahead.
         let mut ahead = 0;
         for _ in 0..CHALLENGE_ROUNDS_MAX {
@@ -82,6 +84,28 @@ impl<S: JournalState> Follower<S> {
         }
         tracing::warn!("leader appends faster than it can be challenged");
         Ok(TakeOver::Lost(self))
+    }
+
+    /// As [`Self::catch_up`], but goes on while the store fails in passing, as the puts of a
+    /// take-over do, and bears that it denies rights for [`DENIED_MAX`].
+    async fn read_on(&mut self) -> Result<(), TakeOverError> {
+        let mut patience = patience();
+        let mut backoff = SETTLE_RETRY.begin();
+        loop {
+            let error = match self.catch_up().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let now = self.env.clock.now();
+            match &error {
+                ReplayError::Store(source) if patience.bears(source.kind, now) => {}
+                _ => return Err(TakeOverError::Replay(error)),
+            }
+            tracing::warn!(%error, "journal could not be read in a take-over, again");
+            let delay = backoff.next_delay(&self.env.rng);
+            let delay = delay.unwrap_or(SETTLE_RETRY.delay_max);
+            self.env.clock.sleep(delay).await;
+        }
     }
 
     fn author(&self, epoch: SequencerEpoch) -> Author {
@@ -102,7 +126,8 @@ impl<S: JournalState> Follower<S> {
             prev: None,
         };
         let object = head.encode(author.cluster, self.env.rng.write_id());
-        let created = create(&self.reader, &self.env, RollNumber::FIRST.opening(), object).await;
+        let at = RollNumber::FIRST.opening();
+        let created = create(&self.reader, &self.env, at, object, patience()).await;
         match created.map_err(TakeOverError::Settle)? {
             Settled::Ours => Ok(TakeOver::Won(self.lead(author, RollNumber::FIRST))),
             Settled::Other(_) => self.follow().await,
@@ -141,7 +166,7 @@ impl<S: JournalState> Follower<S> {
             next_leader: author.leader(),
             prev,
         });
-        let puts = seals.map(|seal| put_seal(&self.reader, &self.env, seal));
+        let puts = seals.map(|seal| put_seal(&self.reader, &self.env, seal, patience()));
         let puts = futures::future::join_all(puts).await;
         let ours = puts.into_iter().collect::<Result<Vec<_>, _>>();
         let ours = ours.map_err(TakeOverError::Settle)?;
@@ -154,7 +179,7 @@ impl<S: JournalState> Follower<S> {
             };
             return Ok(Some((roll, end)));
         }
-        self.catch_up().await.map_err(TakeOverError::Replay)?;
+        self.read_on().await?;
         Ok(match &self.position {
             Position::Ended { roll, end } if ours.iter().flatten().any(|own| own == end) => {
                 Some((*roll, end.clone()))
@@ -186,11 +211,13 @@ impl<S: JournalState> Follower<S> {
         };
         let object = head.encode(author.cluster, self.env.rng.write_id());
         if planted(Planted::JournalLeadsBeforeHead) {
-            let put = create(&self.reader, &self.env, roll.after().opening(), object);
+            let at = roll.after().opening();
+            let put = create(&self.reader, &self.env, at, object, patience());
             let _sent = put.now_or_never();
             return Ok(TakeOver::Won(self.lead(author, roll.after())));
         }
-        let created = create(&self.reader, &self.env, roll.after().opening(), object).await;
+        let at = roll.after().opening();
+        let created = create(&self.reader, &self.env, at, object, patience()).await;
         match created.map_err(TakeOverError::Settle)? {
             Settled::Other(_) if planted(Planted::JournalStrangersHead) => {
                 Ok(TakeOver::Won(self.lead(author, roll.after())))
@@ -203,7 +230,7 @@ impl<S: JournalState> Follower<S> {
     }
 
     async fn follow(mut self) -> Result<TakeOver<S>, TakeOverError> {
-        self.catch_up().await.map_err(TakeOverError::Replay)?;
+        self.read_on().await?;
         Ok(TakeOver::Lost(self))
     }
 
@@ -224,15 +251,21 @@ impl<S: JournalState> Follower<S> {
     }
 }
 
+/// What the puts of a take-over bear.
+fn patience() -> Patience {
+    Patience::new(DENIED_MAX)
+}
+
 /// `None` when somebody else holds the place.
 pub(crate) async fn put_seal(
     reader: &JournalReader,
     env: &Env,
     seal: Seal,
+    patience: Patience,
 ) -> Result<Option<RollEnd>, SettleError> {
     let write_id = env.rng.write_id();
     let object = seal.encode(reader.cluster, write_id);
-    let settled = create(reader, env, seal.at, object).await?;
+    let settled = create(reader, env, seal.at, object, patience).await?;
     Ok(match settled {
         Settled::Ours => Some(RollEnd {
             seal: SealRef {
@@ -250,9 +283,10 @@ pub(crate) async fn create(
     env: &Env,
     at: PlaceId,
     object: Bytes,
+    patience: Patience,
 ) -> Result<Settled, SettleError> {
     let key = at.key(reader.cluster);
-    create_settled(reader.bucket.as_ref(), env, &key, object).await
+    create_settled(reader.bucket.as_ref(), env, &key, object, patience).await
 }
 
 fn places_ahead(in_flight_max: usize) -> u64 {

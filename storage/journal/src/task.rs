@@ -14,7 +14,7 @@ use bytes::Bytes;
 use esker_chain::limits::SETTLE_RETRY;
 use esker_chain::{SettleError, Settled, create_settled};
 use esker_env::{Env, Shutdown, TaskFailure, timeout};
-use esker_object::StoreErrorKind;
+use esker_object::{Patience, StoreErrorKind};
 use esker_types::{ObjectKind, Planted, planted};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -22,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::background::{Background, Finished};
 use crate::config::JournalConfig;
-use crate::error::{EpochCheckError, JournalFailure, ReplayError, is_passing};
+use crate::error::{EpochCheckError, JournalFailure, ReplayError};
 use crate::events::{JournalEvent, JournalEvents, QueuedEvent};
 use crate::identity::LeaderInfo;
-use crate::limits::DEPOSED_BY_TIMEOUT;
+use crate::limits::{DENIED_MAX, DEPOSED_BY_TIMEOUT};
 use crate::metrics::add;
 use crate::object::byte_count;
 use crate::pipeline::{Effect, Ending, Holder, Pipeline, Step};
@@ -379,7 +379,7 @@ async fn deposed_by(reader: &JournalReader, env: &Env, at: PlaceId) -> Option<Le
 }
 
 /// Creates an object of ours. A full store ends nothing, as nobody else could write there either:
-/// commands wait until there is room.
+/// commands wait until there is room. Rights may return as well, and are waited for less long.
 async fn create_when_there_is_room(
     reader: &JournalReader,
     env: &Env,
@@ -389,7 +389,9 @@ async fn create_when_there_is_room(
     let key = at.key(reader.cluster);
     let mut backoff = SETTLE_RETRY.begin();
     loop {
-        let settled = create_settled(reader.bucket.as_ref(), env, &key, object.clone()).await;
+        let patience = Patience::new(DENIED_MAX);
+        let bucket = reader.bucket.as_ref();
+        let settled = create_settled(bucket, env, &key, object.clone(), patience).await;
         match &settled {
             Err(SettleError::Store { source, .. }) if source.kind == StoreErrorKind::Full => {
                 if backoff.tries() == 1 {
@@ -412,12 +414,13 @@ async fn look(
     at: PlaceId,
 ) -> Result<Option<ObjectKind>, ReadFailure> {
     let mut backoff = SETTLE_RETRY.begin();
+    let mut patience = Patience::new(DENIED_MAX);
     loop {
         match reader.behind(at).await {
             Ok(Behind::Missing) => return Ok(None),
             Ok(Behind::Entry { .. }) => return Ok(Some(ObjectKind::JournalEntry)),
             Ok(Behind::Seal(_)) => return Ok(Some(ObjectKind::JournalSeal)),
-            Err(ReadFailure::Store(error)) if is_passing(error.kind) => {
+            Err(ReadFailure::Store(error)) if patience.bears(error.kind, env.clock.now()) => {
                 tracing::debug!(%at, error = ?error, "look of an epoch check failed");
             }
             Err(failure) => return Err(failure),

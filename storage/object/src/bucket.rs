@@ -66,7 +66,8 @@ pub enum StoreErrorKind {
     Retry,
     /// The store asks for less: try again, later.
     Throttled,
-    /// Wrong credentials or missing rights: a person must act.
+    /// Wrong credentials or missing rights; surely nothing was done. It may pass, as when
+    /// credentials are replaced ([`crate::Patience`]); if not, a person must act.
     Denied,
     /// No such bucket or directory: a person must act.
     NoBucket,

@@ -141,7 +141,21 @@ pub async fn open_cluster(
     expected: Option<ClusterId>,
     env: &Env,
 ) -> Result<ClusterId, ClusterError> {
-    if let Some(file) = read_cluster(bucket).await? {
+    let found = read_cluster(bucket).await?;
+    claim_cluster(bucket, found, expected, env).await
+}
+
+/// The same behind [`read_cluster`], for whoever has to know first whether there is a cluster.
+///
+/// # Errors
+/// As [`open_cluster`].
+pub async fn claim_cluster(
+    bucket: &dyn Bucket,
+    found: Option<ClusterFile>,
+    expected: Option<ClusterId>,
+    env: &Env,
+) -> Result<ClusterId, ClusterError> {
+    if let Some(file) = found {
         return check(file, expected);
     }
     let ours = ClusterFile {

@@ -21,8 +21,8 @@ use crate::limits::{LIST_COUNT_MAX, LIST_PAGE_COUNT_MAX};
 use crate::memory::resolve_range;
 use crate::meter::FinishedRequest;
 use crate::{
-    Bucket, KeyClass, ListedObject, ObjectKey, ObjectRead, Operation, PutOutcome, ReadRange,
-    RequestMeter, RequestOutcome, StoreError, StoreErrorKind,
+    Bucket, ListedObject, ObjectKey, ObjectRead, Operation, PutOutcome, ReadRange, RequestMeter,
+    RequestOutcome, StoreError, StoreErrorKind, StorePulse,
 };
 
 use budget::{LatencyWindows, ShareBudget};
@@ -78,6 +78,7 @@ pub struct DurableBucket {
     config: DurableConfig,
     env: Env,
     meter: Arc<RequestMeter>,
+    pulse: Arc<StorePulse>,
     retries: ShareBudget,
     hedges: ShareBudget,
     latencies: LatencyWindows,
@@ -94,7 +95,7 @@ struct Progress {
 struct InFlight<'a> {
     bucket: &'a DurableBucket,
     operation: Operation,
-    class: KeyClass,
+    key: &'a ObjectKey,
     start: MonotonicTime,
     bytes: u64,
     outcome: RequestOutcome,
@@ -102,13 +103,16 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
+        let now = self.bucket.env.clock.now();
         self.bucket.meter.record(FinishedRequest {
             operation: self.operation,
-            class: self.class,
+            class: self.key.class(),
             outcome: self.outcome,
             bytes: self.bytes,
-            elapsed: self.bucket.env.clock.now().since(self.start),
+            elapsed: now.since(self.start),
         });
+        let pulse = &self.bucket.pulse;
+        pulse.record(self.operation, self.key, self.outcome, now);
     }
 }
 
@@ -172,6 +176,7 @@ impl DurableBucket {
             inner,
             config,
             meter: Arc::new(RequestMeter::new()),
+            pulse: Arc::default(),
             retries: ShareBudget::new(config.retry_share_percent, config.retry_floor),
             hedges: ShareBudget::new(config.hedge_share_percent, 0),
             latencies: LatencyWindows::new(),
@@ -185,6 +190,12 @@ impl DurableBucket {
         &self.meter
     }
 
+    /// Whether the requests that a process lives by get through.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<StorePulse> {
+        &self.pulse
+    }
+
     fn begin(&self) -> Progress {
         self.retries.earn();
         Progress {
@@ -193,11 +204,11 @@ impl DurableBucket {
         }
     }
 
-    fn in_flight(&self, operation: Operation, key: &ObjectKey) -> InFlight<'_> {
+    fn in_flight<'a>(&'a self, operation: Operation, key: &'a ObjectKey) -> InFlight<'a> {
         InFlight {
             bucket: self,
             operation,
-            class: key.class(),
+            key,
             start: self.env.clock.now(),
             bytes: 0,
             outcome: RequestOutcome::Dropped,

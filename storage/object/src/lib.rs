@@ -16,7 +16,9 @@ mod local;
 mod memory;
 mod meter;
 pub mod metrics;
+mod patience;
 mod probe;
+mod pulse;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -25,7 +27,8 @@ pub use bucket::{
     StoreErrorKind,
 };
 pub use cluster::{
-    CLUSTER_FORMAT, ClusterError, ClusterFile, ClusterFileError, open_cluster, read_cluster,
+    CLUSTER_FORMAT, ClusterError, ClusterFile, ClusterFileError, claim_cluster, open_cluster,
+    read_cluster,
 };
 #[cfg(any(test, feature = "test-util"))]
 pub use conformance::conformance;
@@ -36,6 +39,8 @@ pub use key::{KeyClass, OBJECT_KEY_BYTES_MAX, ObjectKey};
 pub use local::{LocalBucket, LocalOpenError};
 pub use memory::MemoryBucket;
 pub use meter::{LatencyRow, MeterRow, Operation, RequestMeter, RequestOutcome};
-pub use probe::{ProbeError, ProbeReport, probe};
+pub use patience::Patience;
+pub use probe::{ProbeError, ProbeReport, probe, probe_conditions, probe_races};
+pub use pulse::{Lifeline, Stopped, StorePulse};
 #[cfg(feature = "s3")]
 pub use s3::{S3Bucket, S3Config, S3OpenError, UploadChecksum};

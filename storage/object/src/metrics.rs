@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use crate::{Operation, RequestMeter};
+use esker_types::MonotonicTime;
+
+use crate::{Lifeline, Operation, RequestMeter, StorePulse};
 
 /// Requests sent to the object store.
 pub const OBJECT_REQUESTS_TOTAL: &str = "esker_object_requests_total";
@@ -16,6 +18,29 @@ pub const OBJECT_REQUEST_SECONDS: &str = "esker_object_request_seconds";
 pub const OBJECT_HEDGES_TOTAL: &str = "esker_object_hedges_total";
 /// Requests sent again after a failure.
 pub const OBJECT_RETRIES_TOTAL: &str = "esker_object_retries_total";
+
+/// How long a kind of request has stopped getting through; 0 while it does.
+pub const OBJECT_STOPPED_SECONDS: &str = "esker_object_stopped_seconds";
+
+/// The pulse as Prometheus text.
+#[must_use]
+pub fn render_pulse(pulse: &StorePulse, now: MonotonicTime) -> String {
+    let mut text = format!(
+        "# HELP {OBJECT_STOPPED_SECONDS} How long no request of a kind has got through.\n\
+         # TYPE {OBJECT_STOPPED_SECONDS} gauge\n"
+    );
+    for lifeline in Lifeline::ALL {
+        let seconds = pulse.stopped_for(lifeline, now).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{OBJECT_STOPPED_SECONDS}{{request=\"{}\"}} {}",
+            lifeline.label(),
+            seconds.as_secs()
+        );
+    }
+    text
+}
 
 /// The meter as Prometheus text, one family after the other.
 #[must_use]

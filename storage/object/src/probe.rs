@@ -1,7 +1,8 @@
 //! The start-up probe: proves on the raw back end that conditional create is atomic, also under a
 //! race, and that a write is read back at once. A store that fails it must not be used.
 //!
-//! Cost: about 30 small requests, most of them at once; nothing is left behind.
+//! Cost: about 30 small requests, most of them at once; nothing is left behind. Stores that let the
+//! losers of a race wait take seconds for it: what has passed once may start before it has again.
 
 use std::time::Duration;
 
@@ -104,15 +105,37 @@ impl From<StoreError> for ProbeError {
 pub async fn probe(bucket: &dyn Bucket, env: &Env) -> Result<ProbeReport, ProbeError> {
     let start = env.clock.now();
     // A denied or missing bucket answers here, before anything else is asked.
-    create_twice_and_read(bucket, env).await?;
-    let races = (0..ROUNDS).map(|_| race(bucket, env));
-    for raced in futures::future::join_all(races).await {
-        raced?;
-    }
+    probe_conditions(bucket, env).await?;
+    probe_races(bucket, env).await?;
     Ok(ProbeReport {
         races_won_once: ROUNDS,
         elapsed: env.clock.now().since(start),
     })
+}
+
+/// The first half of [`probe`]: one create after the other, and reads. About 7 requests in
+/// sequence.
+///
+/// # Errors
+/// As [`probe`], but for lost races.
+///
+/// # Cancel safety
+/// As [`probe`].
+pub async fn probe_conditions(bucket: &dyn Bucket, env: &Env) -> Result<(), ProbeError> {
+    create_twice_and_read(bucket, env).await
+}
+
+/// The second half of [`probe`]: creates of one key at once.
+///
+/// # Errors
+/// [`ProbeError::RaceLost`]: the process must stop. Anything else: the store could not be asked.
+///
+/// # Cancel safety
+/// As [`probe`].
+pub async fn probe_races(bucket: &dyn Bucket, env: &Env) -> Result<(), ProbeError> {
+    let races = (0..ROUNDS).map(|_| race(bucket, env));
+    let raced = futures::future::join_all(races).await;
+    raced.into_iter().collect()
 }
 
 /// A header without a body: the objects of two writes differ in their write ids.
@@ -359,6 +382,8 @@ mod tests {
 
         let overwritten = probe(&overwriting, &env).await;
         let raced = probe(&racing, &env).await;
+        let in_sequence = probe_conditions(&racing, &env).await;
+        let at_once = probe_races(&racing, &env).await;
 
         assert!(matches!(
             overwritten,
@@ -368,6 +393,8 @@ mod tests {
             matches!(raced, Err(ProbeError::RaceLost { winners: 2.., .. })),
             "{raced:?}"
         );
+        assert!(in_sequence.is_ok(), "only a race shows it");
+        assert!(matches!(at_once, Err(ProbeError::RaceLost { .. })));
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,11 +55,16 @@ impl S3Bucket {
         })
     }
 
-    /// Credentials that the store calls expired are fetched anew for the next request.
+    /// Credentials that the store calls expired are fetched anew for the next request, and now and
+    /// then those that it refuses: others may stand in their place by now.
     fn heed(&self, answer: Answer) -> Answer {
         match answer {
             Answer::CredentialsExpired if self.credentials.expire() => Answer::Passing,
             Answer::CredentialsExpired => Answer::Denied,
+            Answer::Denied => {
+                self.credentials.suspect();
+                Answer::Denied
+            }
             other => other,
         }
     }

@@ -27,7 +27,7 @@ pub use id::{
 pub use offset::Offset;
 #[cfg(feature = "planted")]
 pub use planted::plant;
-pub use planted::{Planted, planted};
+pub use planted::{Hunter, Planted, planted};
 pub use range::ByteRange;
 pub use reader::{ByteReader, ShortBytes};
 pub use time::{MonotonicTime, Timestamp};

@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     /// over; at least once.
     #[arg(long, value_name = "COUNT")]
     pub(crate) minutes: Option<u64>,
+    /// Rows that run at once, each on a store of its own; their clients mostly wait. By default 3
+    /// of the short ones, otherwise 1, so that times stand for themselves.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) jobs: Option<u32>,
     /// Where all results go.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -75,6 +79,12 @@ impl StoreName {
 }
 
 impl Arguments {
+    /// How many rows run at once.
+    pub(crate) fn jobs(&self) -> usize {
+        let jobs = self.jobs.unwrap_or(if self.short { 3 } else { 1 });
+        usize::try_from(jobs).unwrap_or(1)
+    }
+
     /// How long rows are repeated.
     pub(crate) fn budget(&self) -> Option<Duration> {
         let minutes = self.minutes?;

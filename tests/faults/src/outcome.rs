@@ -102,7 +102,7 @@ pub(crate) const TABLE_HEAD: &str = "row  fault                                s
 /// All runs of one command.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Summary {
-    /// In the order in which they ran.
+    /// In the order in which they ended.
     pub(crate) results: Vec<Outcome>,
 }
 

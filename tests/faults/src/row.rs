@@ -61,7 +61,7 @@ impl Row {
 pub(crate) const ROWS: &[Row] = &[
     row(0, "self-check: older state restored", DIR).short_on(StoreName::Dir),
     row(1, "kill -9 under load", ALL).short_on(StoreName::Dir),
-    row(2, "SIGSTOP, then SIGCONT", LOCAL),
+    row(2, "SIGSTOP, then SIGCONT", ALL),
     row(3, "SIGTERM drains under load", ALL).short_on(StoreName::Minio),
     row(4, "SIGTERM while the store hangs", S3).strikes(),
     row(5, "memory runs out", LOCAL),
@@ -77,7 +77,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(19, "leader killed, standby takes over", S3).short_on(StoreName::Minio),
     row(20, "zombie leader", S3).short_on(StoreName::Minio),
     row(22, "leader cut from its store", S3).strikes(),
-    row(23, "leader and standby cut apart", MINIO),
+    row(23, "leader and standby cut apart", S3),
     row(24, "journal: reply lost, late, doubled", S3)
         .strikes()
         .short_on(StoreName::Minio),
@@ -91,15 +91,15 @@ pub(crate) const ROWS: &[Row] = &[
     row(33, "reads flipped, cut, short, 404", S3)
         .strikes()
         .short_on(StoreName::Minio),
-    row(36, "topic deleted and made again", LOCAL),
-    row(37, "kills while a group rebalances", LOCAL),
-    row(38, "group member silent too long", LOCAL),
-    row(47, "resets, silence, a thin line", LOCAL),
+    row(36, "topic deleted and made again", ALL),
+    row(37, "kills while a group rebalances", ALL),
+    row(38, "group member silent too long", ALL),
+    row(47, "resets, silence, a thin line", ALL),
     row(50, "everything killed, the store too", MINIO),
     row(51, "SIGTERM to leader after leader", S3),
     row(53, "puts work, gets do not", S3).strikes(),
     row(54, "a live object is gone", DIR),
-    row(55, "another cluster's bucket", LOCAL),
+    row(55, "another cluster's bucket", ALL),
     row(56, "read-only root, full /tmp", MINIO),
     row(57, "seal races a segment put", S3)
         .strikes()
@@ -107,7 +107,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(58, "one place fails, later ones succeed", S3).strikes(),
     row(59, "slow segment puts", S3).strikes(),
     row(60, "session registered, reply lost", S3).strikes(),
-    row(61, "killed with no checkpoint made", LOCAL),
+    row(61, "killed with no checkpoint made", ALL),
     row(62, "killed between reserve and put", S3).strikes(),
 ];
 

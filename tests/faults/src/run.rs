@@ -1,4 +1,6 @@
-//! Runs rows one after the other and tells what they came to.
+//! Runs rows, some at once, and tells what they came to.
+//!
+//! Each run has a store, processes and ports of its own, and a thread that is its own.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,6 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use esker_env::{Env, timeout};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::arguments::{Arguments, StoreName};
 use crate::audit::Audit;
@@ -54,22 +59,31 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     writeln!(out, "{TABLE_HEAD}")?;
     let mut summary = Summary::default();
     let mut seed = arguments.seed;
+    let is_over = || {
+        let budget = arguments.budget();
+        budget.is_some_and(|budget| clock.now().since(start) >= budget)
+    };
     loop {
-        for turn in turns(arguments, seed) {
-            let is_over = arguments
-                .budget()
-                .is_some_and(|budget| clock.now().since(start) >= budget);
-            if is_over && seed > arguments.seed {
-                break;
+        let mut waiting = turns(arguments, seed).into_iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < arguments.jobs()
+                && !(is_over() && seed > arguments.seed)
+                && let Some(turn) = waiting.next()
+            {
+                running.push(on_own_thread(arguments.clone(), turn));
             }
-            let outcome = Box::pin(run_one(arguments, turn)).await;
+            let Some(ended) = running.next().await else {
+                break;
+            };
+            let outcome = ended.context("a run panicked")?;
             writeln!(out, "{outcome}")?;
             summary.results.push(outcome);
             write_json(arguments, &summary)?;
         }
         seed += 1;
         let is_done = match arguments.budget() {
-            Some(budget) => clock.now().since(start) >= budget,
+            Some(_) => is_over(),
             None => seed >= arguments.seed + arguments.repeat,
         };
         if is_done {
@@ -78,6 +92,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     writeln!(out, "{summary}")?;
     Ok(summary.count(Verdict::Failed) == 0)
+}
+
+/// The clients of a run are futures of one thread.
+fn on_own_thread(arguments: Arguments, turn: Turn) -> JoinHandle<Outcome> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(run_one(&arguments, turn)))
 }
 
 fn turns(arguments: &Arguments, seed: u64) -> Vec<Turn> {

@@ -14,6 +14,7 @@ use esker_remote::{ClientMetrics, RemoteServer, ServerMetrics};
 use super::data::DataPlane;
 use super::{Access, Local};
 use crate::store::OpenStore;
+use crate::store_watch::StoreWatch;
 
 #[derive(Debug)]
 struct DataHealth {
@@ -29,6 +30,7 @@ struct DataHealth {
 #[derive(Debug)]
 pub(super) struct ProcessHealth {
     meter: Arc<RequestMeter>,
+    store_watch: StoreWatch,
     metadata: Option<(MetadataService, Arc<MetadataMetrics>)>,
     remote: Option<Arc<ClientMetrics>>,
     internal: Option<Arc<ServerMetrics>>,
@@ -36,9 +38,15 @@ pub(super) struct ProcessHealth {
 }
 
 impl ProcessHealth {
-    pub(super) fn new(store: &OpenStore, access: &Access, local: Option<&Local>) -> Self {
+    pub(super) fn new(
+        store: &OpenStore,
+        store_watch: &StoreWatch,
+        access: &Access,
+        local: Option<&Local>,
+    ) -> Self {
         Self {
             meter: Arc::clone(&store.meter),
+            store_watch: store_watch.clone(),
             metadata: local.map(|local| (local.service.clone(), Arc::clone(&local.metrics))),
             remote: access.remote().map(esker_remote::RemoteMetadata::metrics),
             internal: None,
@@ -80,6 +88,7 @@ impl Health for ProcessHealth {
     fn not_ready(&self) -> Option<String> {
         let metadata = self.metadata.as_ref();
         let trouble = metadata.and_then(|(service, _)| self.metadata_trouble(&service.status()));
+        let trouble = trouble.or_else(|| self.store_watch.stopped());
         trouble.or_else(|| {
             let data = self.data.as_ref()?;
             let is_waiting = !data.is_open.load(Ordering::Relaxed);
@@ -94,6 +103,7 @@ impl Health for ProcessHealth {
 
     fn metrics(&self) -> String {
         let mut text = esker_object::metrics::render(&self.meter);
+        text.push_str(&self.store_watch.render());
         if let Some(data) = &self.data {
             text.push_str(&data.kafka.render());
             text.push_str(&data.ingest.metrics().render());

@@ -15,7 +15,7 @@ const ROOMY: SegmentLimits = SegmentLimits {
 fn batcher(limits: SegmentLimits, wanted: impl IntoIterator<Item = Wanted>) -> Batcher {
     let mut batcher = Batcher::new(limits);
     for batch in batches(wanted) {
-        batcher.add(batch);
+        batcher.add(batch, at(0));
     }
     batcher
 }
@@ -92,11 +92,11 @@ fn a_deferred_batch_holds_back_its_producer_and_nobody_else() {
     let mut batcher = Batcher::new(ROOMY);
     let deferred = batches([sequenced(0)]);
     for batch in batches([sequenced(1), wanted(10)]) {
-        batcher.add(batch);
+        batcher.add(batch, at(0));
     }
 
     batcher.defer(deferred, at(0));
-    batcher.add(batch(sequenced(2)).0);
+    batcher.add(batch(sequenced(2)).0, at(0));
     let meanwhile = batcher.seal(segment(0));
     let retry_at = batcher.next_wake().unwrap();
     batcher.wake(retry_at);
@@ -123,7 +123,7 @@ fn lanes_of_a_lost_session_wait_and_what_is_void_goes_first() {
     let lanes = BTreeSet::from([lane(wanted(0))]);
 
     batcher.set_undecided(&lanes);
-    batcher.add(batch(wanted(3)).0);
+    batcher.add(batch(wanted(3)).0, at(0));
     let meanwhile = batcher.seal(segment(0));
     batcher.offer_again(batches([wanted(0), wanted(1)]));
     batcher.set_undecided(&BTreeSet::new());
@@ -151,8 +151,8 @@ fn a_given_up_batch_takes_what_is_behind_it_in_its_producers_lane() {
     let (first, mut first_outcome) = batch(due);
     let (second, mut second_outcome) = batch(sequenced(1));
     let mut batcher = batcher(ROOMY, [wanted(10)]);
-    batcher.add(first);
-    batcher.add(second);
+    batcher.add(first, at(0));
+    batcher.add(second, at(0));
     let is_due = |slot: &ReplySlot| (slot.deadline() <= at(5)).then_some(AppendError::NotReserved);
 
     let next = batcher.expire(at(5), is_due);
@@ -185,7 +185,7 @@ fn batches_without_a_sequence_are_given_up_one_by_one() {
 
 #[test]
 fn a_gap_fails_what_is_behind_it_where_ever_it_waits_and_nobody_else() {
-    let in_ready = lane(sequenced(0));
+    let in_ready = batch(sequenced(0)).0;
     let in_held = Wanted {
         producer: Some(6),
         ..wanted(20)
@@ -195,14 +195,14 @@ fn a_gap_fails_what_is_behind_it_where_ever_it_waits_and_nobody_else() {
     let (behind, mut behind_outcome) = batch(sequenced(1));
     let (waiting, mut waiting_outcome) = batch(in_held);
     for batch in [behind, waiting, batch(wanted(10)).0] {
-        batcher.add(batch);
+        batcher.add(batch, at(0));
     }
     let mut gaps = Gaps::default();
-    gaps.open(in_ready, AppendError::Voided);
-    gaps.open(lane(in_held), AppendError::StoreRefused);
-    gaps.open(lane(wanted(10)), AppendError::Voided);
+    gaps.open(&in_ready, AppendError::Voided);
+    gaps.open(&batch(in_held).0, AppendError::StoreRefused);
+    gaps.open(&batch(wanted(10)).0, AppendError::Voided);
 
-    batcher.fail_behind(&gaps);
+    batcher.fail_behind(&gaps, at(0));
 
     let told = behind_outcome.try_recv();
     assert!(matches!(told, Ok(Err(AppendError::Voided))));
@@ -223,7 +223,7 @@ fn what_waits_for_a_decision_is_told_unknown_when_its_time_is_over() {
         deadline: 5,
         ..wanted(0)
     });
-    batcher.add(waiting);
+    batcher.add(waiting, at(0));
 
     let next = batcher.expire(at(5), not_due);
 
@@ -295,6 +295,7 @@ impl Run {
                         ..wanted(self.next)
                     }])
                     .remove(0),
+                    at(0),
                 );
             }
             Step::Seal => self.seal(),

@@ -102,9 +102,9 @@ impl<O: Outgoing> Writer<O> {
         let mut gaps = Gaps::default();
         for mut batch in session.void_from(segment.index) {
             batch.slot.fail(AppendError::StoreRefused);
-            gaps.open(batch.lane(), AppendError::StoreRefused);
+            gaps.open(&batch, AppendError::StoreRefused);
         }
-        self.batcher.fail_behind(&gaps);
+        self.batcher.fail_behind(&gaps, self.env.clock.now());
         self.settle_lost();
     }
 
@@ -128,12 +128,12 @@ impl<O: Outgoing> Writer<O> {
         let mut unanswered = Vec::with_capacity(batches.len());
         for mut batch in batches {
             if batch.slot.is_answered() {
-                gaps.open(batch.lane(), AppendError::Voided);
+                gaps.open(&batch, AppendError::Voided);
             } else if gaps.keep(&mut batch, &|_: &ReplySlot| None) {
                 unanswered.push(batch);
             }
         }
-        self.batcher.fail_behind(&gaps);
+        self.batcher.fail_behind(&gaps, self.env.clock.now());
         unanswered
     }
 

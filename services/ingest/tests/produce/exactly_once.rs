@@ -121,7 +121,11 @@ async fn disturb(stores: &Stores, sequencer: &CoreSequencer, rng: Rng) {
             2 => Fault::HangBefore,
             3 => Fault::HangAfter,
             4 => Fault::FalseExists,
-            5 => Fault::Refuse(StoreErrorKind::Denied),
+            // Rights are waited for, room is not.
+            5 => Fault::Refuse(match rng.below(2) {
+                0 => StoreErrorKind::Denied,
+                _ => StoreErrorKind::Full,
+            }),
             6 => Fault::SlowAfter(Duration::from_millis(rng.below(6000))),
             _ => Fault::Slow(Duration::from_millis(rng.below(6000))),
         };

@@ -226,7 +226,7 @@ async fn a_refused_segment_and_all_behind_it_are_told_as_not_written() {
     let world = world_with(one_by_one());
     let slow = gate(&world, 0, 1);
     let refused = gate(&world, 1, 1);
-    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Full));
     world.store.add(on_place(refuse, 1).times(1));
     let first = world.send(TestBatch::plain(0)).await;
     let second = world.send(TestBatch::plain(1)).await;
@@ -256,11 +256,51 @@ async fn a_refused_segment_and_all_behind_it_are_told_as_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rights_that_return_in_time_cost_a_producer_nothing_but_the_wait() {
+    let world = world();
+    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    world.faulty.add(on_place(refuse, 0));
+    let sent = world.send(TestBatch::plain(0)).await;
+    world.sleep(8000).await;
+    assert_eq!(world.numbers().await, Vec::<i64>::new());
+    world.faulty.heal();
+
+    let row = sent.await;
+
+    assert_eq!((row.error_code, row.base_offset), (0, 0));
+    assert_eq!(world.metrics.sessions_lost(SessionLoss::Refused), 0);
+    assert_eq!(world.numbers().await, [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_do_not_return_are_told_as_not_written_while_clients_wait() {
+    let world = world();
+    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    world.faulty.add(on_place(refuse, 0));
+
+    let refused = world.send(TestBatch::plain(0)).await.await;
+    let millis = world.millis();
+    world.faulty.heal();
+    let next = world.send(TestBatch::plain(1)).await.await;
+
+    assert_eq!(error(&refused), KafkaError::KafkaStorageError);
+    let limit = esker_chain::limits::UPLOAD_DENIED_MAX.as_millis();
+    assert!((limit..limit + 2500).contains(&millis), "{millis} ms");
+    assert_eq!(next.error_code, 0);
+    let written = world.log().await.into_values();
+    assert_eq!(
+        written.collect::<Vec<_>>(),
+        [1],
+        "what was refused is nowhere"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_put_in_doubt_is_decided_by_the_end_of_its_session() {
     let world = world();
     let lost = FaultRule::new(Fault::FailAfter(StoreErrorKind::Throttled));
     world.faulty.add(on_place(lost, 0).times(1));
-    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    let refuse = FaultRule::new(Fault::Refuse(StoreErrorKind::Full));
     world.faulty.add(on_place(refuse, 0).times(1));
 
     let row = world.send(TestBatch::plain(0)).await.await;

@@ -76,6 +76,11 @@ impl World {
     }
 
     pub(crate) fn spawn(&self) -> Process {
+        self.spawn_at("127.0.0.1:1", self.told.clone())
+    }
+
+    /// A process with an address of its own, which asks for the leader's life in its own way.
+    pub(crate) fn spawn_at(&self, address: &str, probe: Arc<dyn LeaderProbe>) -> Process {
         let bucket: Arc<dyn esker_object::Bucket> = Arc::new(DurableBucket::new(
             self.faulty.clone(),
             DurableConfig::default(),
@@ -85,8 +90,8 @@ impl World {
             bucket: bucket.clone(),
             env: self.env.clone(),
             cluster: CLUSTER,
-            address: "127.0.0.1:1".to_owned(),
-            probe: self.told.clone(),
+            address: address.to_owned(),
+            probe,
         };
         let (service, _, task) = MetadataService::start(self.config, parts);
         let (stop, shutdown) = Shutdown::new();

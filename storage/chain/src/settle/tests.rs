@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use esker_object::{Fault, Gate};
+use esker_object::{Fault, Gate, StoreErrorKind};
 use esker_types::{ClusterId, HeaderError, ObjectKind};
 
 use super::*;
@@ -35,7 +35,7 @@ fn theirs() -> Bytes {
 }
 
 async fn settle_on(bucket: &dyn Bucket, world: &World) -> Result<Settled, SettleError> {
-    create_settled(bucket, &world.env, &key(), ours()).await
+    create_settled(bucket, &world.env, &key(), ours(), Patience::NONE).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,6 +152,52 @@ async fn a_first_refusal_for_good_leaves_no_doubt() {
         assert!(!error.is_in_doubt(), "{kind:?}");
         assert!(matches!(error, SettleError::Store { source, .. } if source.kind == kind));
         assert_eq!(world.stored(&key()).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_rights_that_return_in_time_end_in_ours_and_without_doubt() {
+    let world = World::new();
+    world
+        .faulty
+        .add(on_put(Fault::Refuse(StoreErrorKind::Denied)));
+    let (target, patience) = (key(), Patience::new(Duration::from_secs(60)));
+    let returned = async {
+        world.pass(55).await;
+        let stored = world.stored(&target).await;
+        world.faulty.heal();
+        stored
+    };
+
+    let create = create_settled(&world.faulty, &world.env, &target, ours(), patience);
+    let (settled, meanwhile) = futures::join!(create, returned);
+
+    assert_eq!(settled.unwrap(), Settled::Ours);
+    assert_eq!(meanwhile, None, "a refusal is a definite not done");
+    let (puts, ..) = world.requests();
+    assert!((28..=80).contains(&puts), "{puts} puts: no storm");
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_rights_that_do_not_return_are_given_up_at_the_limit() {
+    for doubt in [false, true] {
+        let world = World::new();
+        let hold = on_put(Fault::Hold).times(u64::from(doubt));
+        world.faulty.add(hold);
+        world
+            .faulty
+            .add(on_put(Fault::Refuse(StoreErrorKind::Denied)));
+        let (target, patience) = (key(), Patience::new(Duration::from_secs(60)));
+        let start = world.env.clock.now();
+
+        let create = create_settled(&world.faulty, &world.env, &target, ours(), patience);
+        let error = create.await.unwrap_err();
+
+        let took = world.env.clock.now().since(start).as_secs();
+        assert!((60..=63).contains(&took), "{took} s");
+        assert_eq!(error.is_in_doubt(), doubt, "doubt is neither made nor lost");
+        let denied = StoreErrorKind::Denied;
+        assert!(matches!(error, SettleError::Store { source, .. } if source.kind == denied));
     }
 }
 
@@ -299,8 +345,8 @@ async fn of_two_that_create_one_key_exactly_one_is_told_ours() {
         let (target, env) = (key(), &world.env);
 
         let settled = futures::join!(
-            create_settled(&world.faulty, env, &target, ours()),
-            create_settled(&world.faulty, env, &target, theirs()),
+            create_settled(&world.faulty, env, &target, ours(), Patience::NONE),
+            create_settled(&world.faulty, env, &target, theirs(), Patience::NONE),
         );
 
         let (left, right) = (settled.0.unwrap(), settled.1.unwrap());
@@ -343,7 +389,7 @@ async fn a_body_without_a_fitting_header_is_a_programming_error() {
     let header_only = ours().slice(..OBJECT_HEADER_BYTES);
     for body in [Bytes::from_static(b"no header"), header_only] {
         let target = key();
-        let create = create_settled(&world.faulty, &world.env, &target, body);
+        let create = create_settled(&world.faulty, &world.env, &target, body, Patience::NONE);
         let create = std::panic::AssertUnwindSafe(create);
 
         let ended = futures::FutureExt::catch_unwind(create).await;

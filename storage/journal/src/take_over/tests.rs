@@ -415,6 +415,23 @@ async fn a_store_that_refuses_ends_a_take_over_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_take_over_bears_missing_rights_and_failures_that_pass() {
+    for operation in [Operation::Put, Operation::Get] {
+        let world = world_of_one_roll().await;
+        let follower = world.open("new").await;
+        let failed = FaultRule::new(Fault::Refuse(StoreErrorKind::Exhausted)).on(operation);
+        let denied = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied)).on(operation);
+        world.faulty.add(failed.times(10));
+        world.faulty.add(denied.times(10));
+
+        let outcome = follower.take_over().await.unwrap();
+
+        assert_eq!(won(outcome).state, log_of(&["a", "b"]), "{operation:?}");
+        assert_eq!(world.faulty.struck(), 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_take_over_that_was_dropped_half_way_does_no_harm_to_the_next() {
     let world = world_of_one_roll().await;
     // The seal is written, then the process is gone.
@@ -437,6 +454,7 @@ async fn a_take_over_that_was_dropped_half_way_does_no_harm_to_the_next() {
         prev: Some(crate::fixtures::seal_ref(3, 3)),
     };
     let object: Bytes = late.encode(CLUSTER, world.env.rng.write_id());
-    let outcome = create(&world.reader(), &world.env, at(1, 0), object).await;
+    let patience = esker_object::Patience::NONE;
+    let outcome = create(&world.reader(), &world.env, at(1, 0), object, patience).await;
     assert!(matches!(outcome, Ok(Settled::Other(_))));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use esker_object::{Fault, FaultRule, FaultyBucket, Gate, KeyClass, Operation, StoreErrorKind};
+use futures::FutureExt as _;
 
 use super::*;
 use crate::error::AppendError;
@@ -305,6 +306,66 @@ async fn a_store_that_refuses_a_put_ends_the_journal_with_the_reason() {
         journal.writer.epoch_check().await,
         Err(EpochCheckError::Closed)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_return_within_the_limit_cost_the_journal_nothing_but_the_wait() {
+    let world = World::new();
+    let mut journal = world.lead("leader", config()).await;
+    assert_eq!(journal.next().await, "roll 0");
+    let clock = world.env.clock.clone();
+    let denied = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    world.faulty.add(denied.clone().on(Operation::Put));
+    world.faulty.add(denied.on(Operation::Get));
+    let margin = Duration::from_secs(3);
+
+    let check = journal.writer.epoch_check();
+    let rights = async {
+        clock.sleep(DENIED_MAX.saturating_sub(margin)).await;
+        world.faulty.heal();
+    };
+    let (checked, ()) = futures::join!(check, rights);
+    let denied = FaultRule::new(Fault::Refuse(StoreErrorKind::Denied));
+    world.faulty.add(denied.on(Operation::Put));
+    journal.append("a").await;
+    journal.append("b").await;
+    clock.sleep(DENIED_MAX.saturating_sub(margin)).await;
+    let meanwhile = journal.events.next().now_or_never();
+    world.faulty.heal();
+
+    assert_eq!(checked, Ok(()));
+    assert!(
+        meanwhile.is_none(),
+        "nothing is durable, nothing has failed"
+    );
+    assert_eq!(journal.next().await, "0 a");
+    assert_eq!(journal.next().await, "1 b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_do_not_return_end_the_journal_at_the_limit() {
+    let world = World::new();
+    let mut journal = world.lead("leader", config()).await;
+    assert_eq!(journal.next().await, "roll 0");
+    let denied = on_put(Fault::Refuse(StoreErrorKind::Denied));
+    world.faulty.add(denied);
+    let start = world.env.clock.now();
+
+    journal.append("a").await;
+    let event = journal.events.next().await;
+
+    let took = world.env.clock.now().since(start);
+    assert!(
+        took >= DENIED_MAX && took < DENIED_MAX + Duration::from_secs(3),
+        "{took:?}"
+    );
+    let failed = matches!(
+        event,
+        Some(JournalEvent::Failed {
+            reason: JournalFailure::Settle(error)
+        }) if !error.is_in_doubt()
+    );
+    assert!(failed, "a refusal is a definite not done");
 }
 
 #[tokio::test(start_paused = true)]

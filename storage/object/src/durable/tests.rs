@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::LIST_COUNT_MAX;
-use crate::{Fault, FaultRule, FaultyBucket, Gate, MemoryBucket};
+use crate::{Fault, FaultRule, FaultyBucket, Gate, KeyClass, MemoryBucket};
 
 struct World {
     memory: MemoryBucket,

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::provider::error::CredentialsError as ChainError;
@@ -18,6 +18,10 @@ use tokio::sync::Mutex;
 
 /// Credentials are replaced this long before they expire.
 const REFRESH_AHEAD: Duration = Duration::from_secs(300);
+
+/// Credentials that the store refuses are fetched anew this often at most: it may refuse for other
+/// reasons, at every read.
+const SUSPECT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// No credentials could be had: nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,8 @@ pub(super) struct Credentials {
     origin: Origin,
     cached: Mutex<Option<Cached>>,
     is_stale: AtomicBool,
+    /// When they are fetched anew for a refusal again, in milliseconds of the process's time.
+    suspect_from_ms: AtomicU64,
     env: Env,
 }
 
@@ -66,6 +72,7 @@ impl Credentials {
             origin,
             cached: Mutex::new(None),
             is_stale: AtomicBool::new(false),
+            suspect_from_ms: AtomicU64::new(0),
             env,
         }
     }
@@ -74,6 +81,21 @@ impl Credentials {
     pub(super) fn expire(&self) -> bool {
         self.is_stale.store(true, Ordering::Release);
         matches!(self.origin, Origin::Chain(_))
+    }
+
+    /// The store refused them.
+    pub(super) fn suspect(&self) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = self.env.clock.now();
+        let next = millis(now.after(SUSPECT_INTERVAL).since_start());
+        let is_due = |from: u64| (from <= millis(now.since_start())).then_some(next);
+        let order = Ordering::AcqRel;
+        let from = self
+            .suspect_from_ms
+            .fetch_update(order, Ordering::Acquire, is_due);
+        if from.is_ok() {
+            self.is_stale.store(true, Ordering::Release);
+        }
     }
 
     async fn current(&self) -> Result<Arc<AwsCredential>, CredentialsError> {
@@ -210,6 +232,21 @@ mod tests {
 
         assert_eq!(key_id(&credentials).await, "1");
         assert_eq!(key_id(&credentials).await, "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_the_store_refuses_are_fetched_anew_now_and_then() {
+        let credentials = credentials(Duration::from_secs(3600));
+        assert_eq!(key_id(&credentials).await, "0");
+
+        for _ in 0..3 {
+            credentials.suspect();
+            assert_eq!(key_id(&credentials).await, "1");
+        }
+        credentials.env.clock.sleep(SUSPECT_INTERVAL).await;
+        credentials.suspect();
+
+        assert_eq!(key_id(&credentials).await, "2");
     }
 
     #[tokio::test]

@@ -82,7 +82,7 @@ impl S2Lite {
     pub(crate) async fn first_record(&self) -> anyhow::Result<()> {
         let basin = self.client()?.args(["create-basin", BASIN]);
         let made = basin
-            .args(["--create-stream-on-append", "true"])
+            .args(["--create-stream-on-append"])
             .run()
             .await?;
         ensure!(

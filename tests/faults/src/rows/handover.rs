@@ -11,8 +11,11 @@ use crate::scene::Scene;
 
 /// The promise: acknowledgements resume within 10 s; the clients need a moment to notice.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(12);
-/// A look at a process that does not answer takes 2 s more, twice.
-const TAKEN_OVER_FROM_SILENT_WITHIN: Duration = Duration::from_secs(18);
+/// A look at a process that does not answer takes 2 s, as long as the pause between two looks; the
+/// clients wait for 3 s.
+const TAKEN_OVER_FROM_SILENT_WITHIN: Duration = Duration::from_secs(15);
+/// Turns of a pair that is cut apart: first seconds apart, then several.
+const TURNS_PER_MINUTE_MAX: f64 = 30.0;
 /// A leader without questions looks every 10 s whether it still leads.
 const DEPOSED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -169,6 +172,13 @@ pub(super) async fn cut_apart(scene: &mut Scene) -> anyhow::Result<()> {
         })
         .await?;
     scene.fact(format!("{ends} deposed processes were started again"));
+    // The two turns at the start of the cut and the one behind it are not paced.
+    let paced = f64::from(ends.saturating_sub(3));
+    let minutes = Duration::from_secs(cut_for).as_secs_f64() / 60.0;
+    ensure!(
+        paced <= TURNS_PER_MINUTE_MAX * minutes,
+        "leader and standby deposed one another {ends} times in {cut_for} s"
+    );
     Ok(())
 }
 

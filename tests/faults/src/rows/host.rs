@@ -12,8 +12,8 @@ use crate::load::Load;
 use crate::outcome::CannotRun;
 use crate::scene::Scene;
 
-/// Where systems and `.ci/bootstrap` put the library that fakes the wall clock.
-const FAKE_TIME: &str = "lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Where `.ci/bootstrap` puts the library that fakes the wall clock.
+const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// A control group of one kind, removed on drop; its processes must have ended.
 #[derive(Debug)]
@@ -198,10 +198,10 @@ pub(super) async fn processor(scene: &mut Scene) -> anyhow::Result<()> {
 
 /// Row 29. The wall clock jumps an hour on and two back; the monotonic clock does not.
 pub(super) async fn clock(scene: &mut Scene) -> anyhow::Result<()> {
-    let library = ["/usr".to_owned(), bootstrapped_root()];
-    let library = library.map(|root| Path::new(&root).join(FAKE_TIME));
-    let library = library.into_iter().find(|path| path.is_file());
-    let library = library.ok_or(CannotRun("no libfaketime"))?;
+    let library = Path::new(FAKE_TIME);
+    if !library.is_file() {
+        return Err(CannotRun("no libfaketime: run .ci/bootstrap faketime").into());
+    }
     let file = scene.store.path().join("faketime");
     let set = |offset: &str| std::fs::write(&file, offset);
     set("+0")?;
@@ -249,12 +249,6 @@ pub(super) async fn clock(scene: &mut Scene) -> anyhow::Result<()> {
     ensure!(tens.len() > 2, "the clock did not jump: {tens:?}");
     scene.fact(format!("jumps of {jumps:?} seconds"));
     Ok(())
-}
-
-/// What `.ci/bootstrap faketime` unpacks, if it did.
-fn bootstrapped_root() -> String {
-    let root = esker_testkit::bootstrapped("faketime/usr", "faketime");
-    root.map_or(String::new(), |path| path.display().to_string())
 }
 
 /// Row 56. Its root is read-only, its temporary directory is full, there is no shared memory.

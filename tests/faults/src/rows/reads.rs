@@ -89,7 +89,11 @@ pub(super) async fn damaged(scene: &mut Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Row 53. Puts work and gets are refused: what is read is never empty instead.
+/// A process that can read again says so within this.
+const READY_AGAIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// Row 53. Puts work and gets are refused: what is read is never empty instead. A process that can
+/// read nothing for long is not ready, without flapping, and is again by itself.
 pub(super) async fn grey_store(scene: &mut Scene) -> anyhow::Result<()> {
     scene.leader().await?;
     filled(scene, 2.0).await?;
@@ -98,18 +102,37 @@ pub(super) async fn grey_store(scene: &mut Scene) -> anyhow::Result<()> {
     let code = if scene.rng.below(2) == 0 { 403 } else { 500 };
     let reply = Reply::Code(code);
     scene.rules(&[segment_get(1.0, ShapedFault::Fb { reply })])?;
-    let length = if scene.is_long { 20.0 } else { 5.0 };
-    let was_ready = scene
+    let length = if scene.is_long { 80 } else { 5 };
+    let (unready_from, ready_again) = scene
         .under_load(async |scene| {
-            scene.pause(length).await;
-            let is_ready = scene.pod(0)?.is_ready().await;
+            let mut unready_from = None;
+            for second in 0..length {
+                scene.pause(1.0).await;
+                let is_ready = scene.pod(0)?.is_ready().await;
+                ensure!(
+                    !is_ready || unready_from.is_none(),
+                    "ready and unready in turn"
+                );
+                if !is_ready {
+                    unready_from.get_or_insert(second);
+                }
+            }
             scene.heal()?;
+            let healed = scene.env.clock.now();
+            let process = scene.pod(0)?.process()?;
+            process.wait_until_ready_within(READY_AGAIN_WITHIN).await?;
+            let ready_again = scene.env.clock.now().since(healed);
             scene.pause(2.0).await;
-            Ok(is_ready)
+            Ok((unready_from, ready_again))
         })
         .await?;
+    ensure!(
+        unready_from.is_some() == scene.is_long,
+        "{code} for every get over {length} s: unready from second {unready_from:?}"
+    );
     scene.fact(format!(
-        "{code} for every get; ready meanwhile: {was_ready}"
+        "{code} for every get: unready from second {unready_from:?}, ready again {ready_again:.1?} \
+         behind the heal"
     ));
     Ok(())
 }

@@ -8,15 +8,17 @@ use std::time::Duration;
 use clap::Subcommand;
 use esker_types::Planted;
 
+use crate::planted::{Hunts, in_parallel};
 use crate::run::{Outcome, Watch, run};
 use crate::store_faults::StoreFault;
 
 /// Faults that every run of many seeds must show, besides those of the store.
-const EXPECTED: [&str; 26] = [
+const EXPECTED: [&str; 27] = [
     "process stopped with a journal put on its way",
     "process stopped with a segment on its way",
     "put lost with its process",
     "leader cut off from the store",
+    "challenger's seal held until its place is collected",
     "process killed",
     "process stopped",
     "leader stopped",
@@ -70,9 +72,9 @@ pub enum Command {
         /// How many.
         #[arg(long, default_value_t = 100)]
         count: u64,
-        /// A bug to plant.
-        #[arg(long)]
-        plant: Option<String>,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: u64,
         /// Where the figures go.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -85,15 +87,21 @@ pub enum Command {
     },
     /// Plants each bug and says how many seeds it takes to find it.
     Planted {
-        /// Seeds until a bug counts as hidden.
+        /// Seeds behind the known one until a bug counts as surviving.
         #[arg(long, default_value_t = 300)]
         seeds_max: u64,
-        /// Only these.
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: u64,
+        /// Where the result goes.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Only these, those that the other simulation hunts too.
         names: Vec<String>,
     },
 }
 
-fn say(what: std::fmt::Arguments<'_>) {
+pub(crate) fn say(what: std::fmt::Arguments<'_>) {
     // A reader that goes away does not end the run.
     let _ = writeln!(std::io::stdout(), "{what}");
 }
@@ -117,11 +125,24 @@ pub fn execute(command: &Command) -> bool {
         Command::Seeds {
             from,
             count,
-            plant,
+            jobs,
             json,
-        } => plant_named(plant.as_deref()) && seeds(*from, *count, json.as_ref()),
+        } => seeds(*from, *count, *jobs, json.as_ref()),
         Command::Twice { seed } => twice(*seed),
-        Command::Planted { seeds_max, names } => planted(*seeds_max, names),
+        Command::Planted {
+            seeds_max,
+            jobs,
+            json,
+            names,
+        } => {
+            let hunts = Hunts {
+                seeds_max: *seeds_max,
+                jobs: *jobs,
+                names: names.clone(),
+                json: json.clone(),
+            };
+            hunts.run()
+        }
     }
 }
 
@@ -130,13 +151,13 @@ fn bug(name: &str) -> Option<Planted> {
 }
 
 #[cfg(feature = "planted")]
-fn plant(bug: Option<Planted>) -> bool {
+pub(crate) fn plant(bug: Option<Planted>) -> bool {
     esker_types::plant(bug);
     true
 }
 
 #[cfg(not(feature = "planted"))]
-fn plant(bug: Option<Planted>) -> bool {
+pub(crate) fn plant(bug: Option<Planted>) -> bool {
     if bug.is_some() {
         say(format_args!(
             "built without the feature planted: no bug can be planted"
@@ -224,12 +245,14 @@ fn wall() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-fn seeds(from: u64, count: u64, json: Option<&PathBuf>) -> bool {
+fn seeds(from: u64, count: u64, jobs: u64, json: Option<&PathBuf>) -> bool {
     let begun = wall();
     let mut figures = Figures::default();
     let mut simulated = Duration::ZERO;
-    for seed in from..from.saturating_add(count) {
-        let outcome = run(seed, Watch::default());
+    let outcomes = in_parallel(jobs, count, |number| {
+        run(from.saturating_add(number), Watch::default())
+    });
+    for outcome in outcomes {
         figures.seeds += 1;
         simulated += outcome.simulated;
         figures.events += outcome.events;
@@ -240,7 +263,7 @@ fn seeds(from: u64, count: u64, json: Option<&PathBuf>) -> bool {
         }
         if !outcome.wrong.is_empty() {
             say_outcome(&outcome);
-            figures.failed_seeds.push(seed);
+            figures.failed_seeds.push(outcome.seed);
         }
     }
     figures.simulated_hours = simulated.as_secs_f64() / 3600.0;
@@ -293,41 +316,4 @@ fn twice(seed: u64) -> bool {
         if same { "the same" } else { "NOT the same" }
     ));
     same
-}
-
-fn planted(seeds_max: u64, names: &[String]) -> bool {
-    let mut all_found = true;
-    for bug in Planted::ALL {
-        let wanted = names.is_empty() || names.iter().any(|name| name == bug.name());
-        if !wanted || (names.is_empty() && !is_in_shells(*bug)) {
-            continue;
-        }
-        if !plant(Some(*bug)) {
-            return false;
-        }
-        let found = (1..=seeds_max).find_map(|seed| {
-            let outcome = run(seed, Watch::default());
-            let first = outcome.wrong.first()?.lines().next()?.to_owned();
-            Some((seed, first))
-        });
-        let (name, breaks) = (bug.name(), bug.breaks());
-        match found {
-            Some((seed, how)) => {
-                let how: String = how.chars().take(150).collect();
-                say(format_args!("{name} ({breaks}): seed {seed}: {how}"));
-            }
-            None => {
-                say(format_args!(
-                    "{name} ({breaks}): SURVIVES {seeds_max} seeds"
-                ));
-                all_found = false;
-            }
-        }
-    }
-    plant(None) && all_found
-}
-
-/// Whether the bug sits in the shells; the others are planted in the pure cores.
-fn is_in_shells(bug: Planted) -> bool {
-    !matches!(bug, Planted::HwIsLogEnd | Planted::OverlayKept)
 }

@@ -10,7 +10,7 @@ use esker_object::KeyClass;
 
 use crate::clock::sleep;
 use crate::store_faults::Weather;
-use crate::world::{Place, World};
+use crate::world::{Place, Trap, World};
 
 /// Acts on a world.
 #[derive(Clone, Debug)]
@@ -140,8 +140,16 @@ impl Director {
         let Some(other) = others.get(self.pick(others.len())).copied() else {
             return;
         };
-        let length = self.seconds(3.0, 40.0);
-        self.world.set_trap(other, KeyClass::Journal, length);
+        let until_collected = self.rng.below(2) == 0;
+        let trap = Trap {
+            class: KeyClass::Journal,
+            length: match until_collected {
+                true => Duration::from_secs(40),
+                false => self.seconds(3.0, 40.0),
+            },
+            until_collected,
+        };
+        self.world.set_trap(other, trap);
     }
 
     /// Any pod, stopped while its next put of a kind is on its way.
@@ -150,18 +158,30 @@ impl Director {
             0 => KeyClass::Journal,
             _ => KeyClass::Session,
         };
-        let length = self.seconds(1.0, 40.0);
-        self.world.set_trap(self.any_pod(), class, length);
+        let trap = Trap {
+            class,
+            length: self.seconds(1.0, 40.0),
+            until_collected: false,
+        };
+        self.world.set_trap(self.any_pod(), trap);
     }
 
-    /// A leader that cannot hear that it is deposed, while others can still ask it.
+    /// A leader that cannot hear that it is deposed, while others can still ask it. Its requests
+    /// may reach the store all the same: then its journal entries stand, and it does not know.
     fn isolate(&self) {
         let Some(leader) = self.leader() else {
             return;
         };
         let pod = Place::Pod(leader);
-        self.suspect(leader);
-        self.cut(pod, Place::Store, "leader cut off from the store");
+        let ways = self.ways();
+        let length = Duration::from_secs(4 + self.rng.below(26));
+        self.cut_for(pod, Place::Store, ways, length);
+        self.world.count_fault("leader cut off from the store");
+        let (director, delay) = (self.clone(), self.seconds(0.0, 3.0));
+        self.world.spawn(async move {
+            sleep(delay).await;
+            director.suspect(leader);
+        });
     }
 
     fn suspect(&self, leader: usize) {
@@ -188,13 +208,22 @@ impl Director {
         if one == other {
             return;
         }
-        // A store whose replies alone are lost is the hardest to tell from one that is slow.
-        let (there, back) = match self.rng.below(4) {
+        self.world.count_fault(name);
+        let ways = self.ways();
+        self.cut_for(one, other, ways, self.seconds(0.5, 25.0));
+    }
+
+    /// Which ways are cut, there and back. A store whose replies alone are lost is the hardest to
+    /// tell from one that is slow.
+    fn ways(&self) -> (bool, bool) {
+        match self.rng.below(4) {
             0 => (true, false),
             1 | 2 => (false, true),
             _ => (true, true),
-        };
-        self.world.count_fault(name);
+        }
+    }
+
+    fn cut_for(&self, one: Place, other: Place, (there, back): (bool, bool), length: Duration) {
         self.world
             .event(format_args!("cut {one:?} {other:?} {there} {back}"));
         if there {
@@ -203,7 +232,7 @@ impl Director {
         if back {
             self.world.cut(other, one);
         }
-        let (world, length) = (Arc::clone(&self.world), self.seconds(0.5, 25.0));
+        let world = Arc::clone(&self.world);
         self.world.spawn(async move {
             sleep(length).await;
             world.mend(one, other);
@@ -291,10 +320,13 @@ impl Director {
             .into_iter()
             .filter(|_| self.rng.below(100) < 55)
             .collect();
+        // Half of them have a favourite, so that what needs several strokes of one kind happens.
+        let favourite = ACTIONS.get(self.pick(2 * ACTIONS.len()));
         while self.world.elapsed() < end {
             let gap = self.world.options.action_gap;
             sleep(gap.mul_f64(0.1 + 1.8 * self.rng.unit())).await;
-            if let Some(action) = known.get(self.pick(known.len())) {
+            let favoured = favourite.filter(|_| self.rng.below(2) == 0);
+            if let Some(action) = favoured.or_else(|| known.get(self.pick(known.len()))) {
                 self.act(*action);
             }
         }

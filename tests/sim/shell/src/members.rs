@@ -10,11 +10,15 @@ use esker_metadata_api::{
     HeartbeatGroup, JoinGroup, JoinedGroup, MetadataError, OffsetPartition, SyncGroup,
 };
 use futures::FutureExt as _;
+use futures::future::{Either, select};
 
 use crate::client::{Client, Target};
+use crate::clock::sleep;
 use crate::net::CallError;
 use crate::recorder::Ended;
 
+/// What a client that has no time waits for an answer.
+const IMPATIENT: Duration = Duration::from_secs(5);
 const GROUP: &str = "members";
 const SIMPLE: &str = "simple";
 
@@ -30,13 +34,21 @@ struct Membership {
 }
 
 impl Client {
-    async fn group(&self, request: GroupRequest) -> (usize, Heard) {
+    async fn group(&self, request: GroupRequest) -> Heard {
         let pod = self.pick(|roles| roles.fetch);
         let asked = self.ask("group", pod, move |remote| {
             let request = request.clone();
             async move { remote.group(request).await }.boxed()
         });
-        (pod, asked.await)
+        asked.await
+    }
+
+    /// As [`Self::group`], for those who have no time.
+    async fn group_soon(&self, request: GroupRequest) -> Heard {
+        match select(Box::pin(self.group(request)), sleep(IMPATIENT)).await {
+            Either::Left((heard, _)) => heard,
+            Either::Right(((), _)) => Err(CallError::Lost),
+        }
     }
 
     async fn commit(&self, process: u32, of: &Membership, target: &Target) -> bool {
@@ -67,7 +79,7 @@ impl Client {
                 committed,
             }],
         });
-        let (_, heard) = self.group(request).await;
+        let heard = self.group_soon(request).await;
         let (ended, goes_on) = match heard {
             Ok(Ok(GroupReply::Committed(Ok(rows)))) => match rows.first() {
                 Some(Ok(())) => (Ended::Ok, true),
@@ -93,7 +105,23 @@ impl Client {
         goes_on
     }
 
-    async fn committed(&self, process: u32, group: &str, target: &Target) {
+    /// A metadata candidate itself, whoever leads.
+    async fn group_at(&self, pod: usize, request: GroupRequest) -> Heard {
+        let asked = self.call("group", pod, move |life| {
+            let (service, request) = (life.metadata.clone()?, request.clone());
+            Some(async move { service.group(request).await }.boxed())
+        });
+        asked.await
+    }
+
+    /// Asks some pod, or a candidate for the leader itself.
+    async fn committed(
+        &self,
+        process: u32,
+        group: &str,
+        target: &Target,
+        candidate: Option<usize>,
+    ) {
         let operation = Operation::Committed(Committed {
             group: group.to_owned(),
             key: target.key.clone(),
@@ -106,7 +134,10 @@ impl Client {
             group: group.to_owned(),
             partitions: Some(vec![target.at]),
         });
-        let (_, heard) = self.group(request).await;
+        let heard = match candidate {
+            None => self.group_soon(request).await,
+            Some(pod) => self.group_at(pod, request).await,
+        };
         let ended = match heard {
             Ok(Ok(GroupReply::Offsets(Ok(rows)))) => {
                 let found = rows.first().map(|(_, committed)| committed.offset);
@@ -141,10 +172,28 @@ impl Client {
         let process = self.world.recorder().process();
         while !self.is_over() {
             for target in &targets {
-                self.committed(process, SIMPLE, target).await;
-                self.committed(process, GROUP, target).await;
+                self.committed(process, SIMPLE, target, None).await;
+                self.committed(process, GROUP, target, None).await;
                 self.pause(Duration::from_millis(400)).await;
             }
+        }
+    }
+
+    /// Asks every candidate again and again, and waits for none: what a process says that was
+    /// deposed and has not heard of it.
+    pub(crate) async fn ask_candidates(self, target: Target) {
+        let pods = self.world.pods.iter();
+        let pods = pods.filter(|slot| slot.roles.metadata);
+        let pods: Vec<usize> = pods.map(|slot| slot.index).collect();
+        while !self.is_over() {
+            for pod in &pods {
+                let (client, target, pod) = (self.clone(), target.clone(), *pod);
+                self.world.spawn(async move {
+                    let process = client.world.recorder().process();
+                    client.committed(process, SIMPLE, &target, Some(pod)).await;
+                });
+            }
+            self.pause(Duration::from_millis(700)).await;
         }
     }
 
@@ -163,7 +212,7 @@ impl Client {
                 member_id_required: true,
                 skip_assignment_supported: false,
             });
-            match self.group(request).await.1 {
+            match self.group(request).await {
                 Ok(Ok(GroupReply::Joined(Ok(joined)))) => {
                     member.clone_from(&joined.member);
                     return Some(joined);
@@ -204,7 +253,7 @@ impl Client {
                 .map(|(member, rows)| (member, Bytes::from(rows)))
                 .collect(),
         });
-        let Ok(Ok(GroupReply::Synced(Ok(synced)))) = self.group(request).await.1 else {
+        let Ok(Ok(GroupReply::Synced(Ok(synced)))) = self.group(request).await else {
             return None;
         };
         let numbers = synced.assignment.iter();
@@ -234,7 +283,7 @@ impl Client {
             instance: None,
             generation: of.generation,
         });
-        match self.group(request).await.1 {
+        match self.group(request).await {
             Ok(Ok(GroupReply::Heartbeat(outcome))) => outcome.is_ok(),
             // Nobody said no.
             _ => true,

@@ -157,6 +157,8 @@ fn journal(rng: &Rng) -> JournalConfig {
 }
 
 fn metadata(rng: &Rng) -> MetadataConfig {
+    // A stream of its own: the draws of older seeds stay what they were.
+    let standby = rng.stream("standby");
     MetadataConfig {
         stall_deadline: millis(rng, 300, 5_000),
         checkpoint_interval: millis(rng, 300, 8_000),
@@ -164,6 +166,10 @@ fn metadata(rng: &Rng) -> MetadataConfig {
         deposed_check_interval: millis(rng, 1_000, 12_000),
         standby_interval: millis(rng, 300, 2_000),
         standby_misses_max: small(rng, 1, 3),
+        // Leaders that live and write are deposed too.
+        unheard_misses_max: small(&standby, 1, 6),
+        start_misses_max: small(&standby, 1, 2),
+        start_interval: millis(&standby, 50, 500),
         standby_catch_up_interval: millis(rng, 1_000, 30_000),
         group_initial_rebalance_delay: millis(rng, 10, 3_000),
         journal: journal(rng),

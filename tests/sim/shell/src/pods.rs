@@ -367,6 +367,16 @@ impl World {
         true
     }
 
+    /// A stopped pod goes on before its time.
+    pub(crate) fn go_on(&self, index: usize) {
+        let life = self.pods.get(index).map(|slot| slot.life());
+        let suspension = life.as_ref().and_then(|life| life.as_ref());
+        if let Some(suspension) = suspension.map(|life| &life.suspension) {
+            self.event(format_args!("pod {index} goes on"));
+            suspension.resume();
+        }
+    }
+
     fn ended(&self, index: usize, number: u64, end: &End) {
         self.event(format_args!("pod {index} life {number} ends: {end:?}"));
         match end {

@@ -213,6 +213,7 @@ impl Scenario {
         }
         if let Some(first) = targets.first() {
             world.spawn(self.client("simple group").simple_group(first.clone()));
+            world.spawn(self.client("candidates").ask_candidates(first.clone()));
         }
         world.spawn(self.client("passing topics").make_and_delete_topics());
         world.spawn(self.client("committed").ask_committed(targets.to_vec()));

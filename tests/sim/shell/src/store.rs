@@ -76,6 +76,10 @@ impl Objects {
         }
     }
 
+    fn was_collected(&self, key: &ObjectKey) -> bool {
+        self.gone.contains_key(key) && !self.live.contains_key(key)
+    }
+
     /// As it was at `moment`.
     fn list(
         &self,
@@ -123,6 +127,8 @@ struct Fate {
     back: Duration,
     /// What HOLD, DUP and SLOW wait.
     long: Duration,
+    /// A put waits until its place was collected, at most so long; then its pod goes on.
+    until_collected: Option<Duration>,
 }
 
 impl Fate {
@@ -161,6 +167,7 @@ impl PodBucket {
             there: whole / 2,
             back: whole / 2,
             long,
+            until_collected: None,
         }
     }
 
@@ -209,6 +216,12 @@ impl PodBucket {
             self.world.count_fault("put lost with its process");
             return None;
         }
+        if let Some(limit) = fate.until_collected {
+            self.wait_collected(&fate.key, limit).await;
+            let created = self.create(&fate, &body);
+            self.world.go_on(self.pod);
+            return Some(created);
+        }
         let unknown = || Some(PutOutcome::Unknown(fate.error(StoreErrorKind::Retry)));
         let refused = |kind| Some(PutOutcome::Refused(fate.error(kind)));
         let answer = match fate.fault {
@@ -252,6 +265,19 @@ impl PodBucket {
         answer
     }
 
+    /// Until `key` is free because what stood there was collected.
+    async fn wait_collected(&self, key: &ObjectKey, limit: Duration) {
+        let end = self.world.elapsed() + limit;
+        while self.world.elapsed() < end {
+            if self.world.objects().was_collected(key) {
+                self.world
+                    .count_fault("challenger's seal held until its place is collected");
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The put is executed (again) after `delay`, whatever has become of its sender.
     fn later(&self, delay: Duration, fate: &Fate, body: Bytes) {
         let (bucket, key) = (self.clone(), fate.key.clone());
@@ -262,6 +288,7 @@ impl PodBucket {
             there: delay,
             back: Duration::ZERO,
             long: delay,
+            until_collected: None,
         };
         self.world.spawn(async move {
             sleep(late.there).await;
@@ -380,15 +407,19 @@ impl Bucket for PodBucket {
     fn put_if_absent<'a>(&'a self, key: &'a ObjectKey, body: Bytes) -> BoxFuture<'a, PutOutcome> {
         async move {
             let mut fate = self.fate(Operation::Put, key);
-            if let Some(length) = self.world.take_trap(self.pod, key)
-                && self.world.stop(self.pod, length)
+            if let Some(trap) = self.world.take_trap(self.pod, key)
+                && self.world.stop(self.pod, trap.length)
             {
                 let class = key.class();
                 self.world.count_fault(match class {
                     KeyClass::Journal => "process stopped with a journal put on its way",
                     _ => "process stopped with a segment on its way",
                 });
-                fate.there = length.mul_f64(0.7);
+                fate.there = trap.length.mul_f64(0.7);
+                if trap.until_collected {
+                    fate.there = Duration::ZERO;
+                    fate.until_collected = Some(trap.length);
+                }
             }
             self.send(self.clone().put(fate, body)).await
         }

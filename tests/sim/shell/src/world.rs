@@ -24,6 +24,16 @@ pub(crate) enum Place {
     Clients,
 }
 
+/// A pod's next put of a class is held up, and the pod stopped meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trap {
+    pub(crate) class: KeyClass,
+    /// At most so long.
+    pub(crate) length: Duration,
+    /// Until somebody has collected what stood at the place: the put finds it free.
+    pub(crate) until_collected: bool,
+}
+
 /// Which messages do not arrive.
 #[derive(Debug, Default)]
 struct Links {
@@ -46,8 +56,8 @@ pub(crate) struct World {
     objects: Mutex<Objects>,
     faults: Mutex<StoreFaults>,
     links: Mutex<Links>,
-    /// Pods that are stopped with their next put of this class on its way, and for how long.
-    traps: Mutex<BTreeMap<usize, (KeyClass, Duration)>>,
+    /// By pod.
+    traps: Mutex<BTreeMap<usize, Trap>>,
 }
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -126,19 +136,19 @@ impl World {
         lock(&self.faults).strike(&self.options, rng, request, self.elapsed())
     }
 
-    /// The next put of `class` by `pod` is late by `length`, and the pod is stopped meanwhile.
-    pub(crate) fn set_trap(&self, pod: usize, class: KeyClass, length: Duration) {
-        lock(&self.traps).insert(pod, (class, length));
+    /// The next put of a class by `pod` is late, and the pod is stopped meanwhile.
+    pub(crate) fn set_trap(&self, pod: usize, trap: Trap) {
+        lock(&self.traps).insert(pod, trap);
     }
 
     pub(crate) fn clear_traps(&self) {
         lock(&self.traps).clear();
     }
 
-    pub(crate) fn take_trap(&self, pod: usize, key: &ObjectKey) -> Option<Duration> {
+    pub(crate) fn take_trap(&self, pod: usize, key: &ObjectKey) -> Option<Trap> {
         let mut traps = lock(&self.traps);
-        traps.get(&pod).filter(|(class, _)| *class == key.class())?;
-        traps.remove(&pod).map(|(_, length)| length)
+        traps.get(&pod).filter(|trap| trap.class == key.class())?;
+        traps.remove(&pod)
     }
 
     pub(crate) fn set_weather(&self, weather: Weather) {

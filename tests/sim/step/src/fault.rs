@@ -61,12 +61,14 @@ faults! {
     MetaPaused, "metadata leader paused", true;
     FetcherPaused, "fetch pod paused", true;
     SecondLeader, "second leader beside the first", true;
+    SealerStruck, "leader struck as it seals", false;
+    GreyWay, "pod's puts or their replies late, each for itself", true;
     WallJump, "wall clock jumps", true;
     ClientCut, "client changes its pod", true;
 }
 
 /// Kinds of faults.
-pub const FAULTS: usize = 30;
+pub const FAULTS: usize = 32;
 const _: () = assert!(Fault::ALL.len() == FAULTS);
 
 /// How likely each kind is, in millionths for one operation, or as a weight for an episode.
@@ -85,9 +87,11 @@ impl Faults {
         let mut rates = [0; FAULTS];
         for (kind, rate) in Fault::ALL.iter().zip(&mut rates) {
             let is_on = swarm.below(2) == 0;
-            let drawn = match kind.is_episode() {
-                true => 1 + swarm.below(4),
-                false => 300 << swarm.below(8),
+            let drawn = match kind {
+                // Seals are rare.
+                Fault::SealerStruck => 30_000 << swarm.below(4),
+                kind if kind.is_episode() => 1 + swarm.below(4),
+                _ => 300 << swarm.below(8),
             };
             if is_on && !masked.contains(kind) {
                 *rate = drawn;

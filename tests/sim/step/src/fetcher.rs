@@ -38,6 +38,13 @@ struct Fetching {
     is_reading: bool,
 }
 
+/// Why an extent was not read.
+enum Unread {
+    /// The object is not there.
+    Missing,
+    NotNow,
+}
+
 enum Question {
     LookUp(u64, LookUp),
     /// For a fetch above the known end.
@@ -338,8 +345,14 @@ impl Fetcher {
             for extent in extents.iter().take(8) {
                 match read_extent(&*bucket, cluster, extent, offset).await {
                     Ok(read) => records.extend(read),
-                    Err(failure) if records.is_empty() => return Done::Read(call, Err(failure)),
-                    Err(_) => break,
+                    Err(Unread::Missing) => {
+                        let what = format!("{} is referenced and missing", extent.segment);
+                        return Done::Damaged(what);
+                    }
+                    Err(Unread::NotNow) if records.is_empty() => {
+                        return Done::Read(call, Err(FetchFailure::NotNow));
+                    }
+                    Err(Unread::NotNow) => break,
                 }
             }
             let fetched = Fetched {
@@ -389,29 +402,32 @@ async fn read_extent(
     cluster: ClusterId,
     extent: &IndexExtent,
     offset: u64,
-) -> Result<Vec<(u64, u64)>, FetchFailure> {
+) -> Result<Vec<(u64, u64)>, Unread> {
     let key = ObjectKey::session_place(cluster, extent.segment);
     let from = Offset::new(offset).unwrap_or_default();
     for _ in 0..3 {
         let read = bucket.get(&key, ReadRange::Bounded(extent.range)).await;
-        let Ok(Some(read)) = read else {
-            return Err(FetchFailure::NotNow);
+        let read = match read {
+            Ok(Some(read)) => read,
+            // I19, CP17: nothing is deleted in this world, so whatever is referenced exists.
+            Ok(None) => return Err(Unread::Missing),
+            Err(_) => return Err(Unread::NotNow),
         };
         let Ok(batches) = FetchCore::assemble(extent, read.bytes, from) else {
             continue;
         };
         return records_of(batches, offset);
     }
-    Err(FetchFailure::NotNow)
+    Err(Unread::NotNow)
 }
 
 /// Offset and value of each record from `offset` on.
-fn records_of(batches: Vec<Bytes>, offset: u64) -> Result<Vec<(u64, u64)>, FetchFailure> {
+fn records_of(batches: Vec<Bytes>, offset: u64) -> Result<Vec<(u64, u64)>, Unread> {
     let mut records = Vec::new();
     for mut rest in batches {
         while !rest.is_empty() {
             let read = read_records(&rest, &ReadLimits::default());
-            let read = read.map_err(|_damage| FetchFailure::NotNow)?;
+            let read = read.map_err(|_damage| Unread::NotNow)?;
             let batch_bytes = usize::try_from(read.header().batch_bytes()).unwrap_or(0);
             let found = read.flatten().map(|record| {
                 let at = u64::try_from(record.offset).unwrap_or(0);

@@ -76,7 +76,10 @@ impl Journal {
                     truth.violate("CP16", format!("a durable command does not fit: {error}"));
                 }
             }
-            Command::Group(command) => self.groups.apply(command, &|_| true),
+            Command::Group(command) => {
+                truth.group_durable(command);
+                self.groups.apply(command, &|_| true);
+            }
         }
     }
 }

@@ -67,15 +67,19 @@ enum Action {
     },
     /// Every planted bug must be seen.
     Planted {
-        #[arg(long, default_value_t = 200)]
+        /// Seeds behind the known one until a bug counts as surviving.
+        #[arg(long, default_value_t = 400)]
         seeds: u64,
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = esker_sim::known_seeds::MINUTES)]
         minutes: u64,
         #[arg(long, default_value_t = 2)]
         jobs: u64,
-        /// Only bugs whose name has this in it.
+        /// Only bugs whose name has this in it, those that the other simulation hunts too.
         #[arg(long)]
         only: Option<String>,
+        /// Writes what showed each bug there.
+        #[arg(long)]
+        json: Option<String>,
     },
 }
 
@@ -117,7 +121,11 @@ fn main() -> ExitCode {
             minutes,
             jobs,
             only,
-        } => hunt_all(seeds, minutes, jobs, only.as_deref()),
+            json,
+        } => {
+            let files = HuntFiles { only, json };
+            hunt_all(seeds, minutes, jobs, &files)
+        }
     };
     if good {
         ExitCode::SUCCESS
@@ -238,47 +246,74 @@ fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// Which bugs are hunted, and where the result goes.
+struct HuntFiles {
+    only: Option<String>,
+    json: Option<String>,
+}
+
 #[cfg(not(feature = "planted"))]
-fn hunt_all(_: u64, _: u64, _: u64, _: Option<&str>) -> bool {
-    tell("built without the feature `planted`");
+fn hunt_all(_: u64, _: u64, _: u64, files: &HuntFiles) -> bool {
+    let HuntFiles { only, json } = files;
+    tell(&format!(
+        "built without the feature `planted`: {only:?} is not hunted, {json:?} not written"
+    ));
     false
 }
 
 #[cfg(feature = "planted")]
-fn hunt_all(seeds: u64, minutes: u64, jobs: u64, only: Option<&str>) -> bool {
-    use esker_sim::planted::{BUGS, hunt};
-    let bugs: Vec<_> = BUGS
-        .iter()
-        .copied()
-        .filter(|bug| only.is_none_or(|only| bug.name().contains(only)))
-        .collect();
+fn hunt_all(seeds: u64, minutes: u64, jobs: u64, files: &HuntFiles) -> bool {
+    use esker_sim::planted::{Hunt, hunt, hunted};
+    use esker_types::Planted;
+    let bugs: Vec<Planted> = match &files.only {
+        None => hunted(),
+        Some(only) => {
+            let all = Planted::ALL.iter().copied();
+            all.filter(|bug| bug.name().contains(only)).collect()
+        }
+    };
     let count = u64::try_from(bugs.len()).unwrap_or(0);
     let hunts = in_parallel(jobs, count, |number| {
         let bug = bugs[usize::try_from(number).unwrap_or(0)];
-        hunt(bug, 1, seeds, minutes)
+        let hunt = hunt(bug, seeds, minutes);
+        tell(&line_of(&hunt));
+        hunt
     });
-    let mut needed = Vec::new();
-    for hunt in &hunts {
-        let broke = hunt.outcome.as_ref().and_then(|one| one.violation.as_ref());
-        let broke = broke.map_or("SURVIVED", |violation| violation.rule.as_str());
-        let seeds = hunt
-            .seeds
-            .map_or(String::from("-"), |seeds| seeds.to_string());
-        tell(&format!(
-            "{:<28} {:>6}  {:<24} {}",
-            hunt.bug.name(),
-            seeds,
-            broke,
-            hunt.bug.says()
-        ));
-        needed.extend(hunt.seeds);
+    let caught = hunts.iter().filter(|hunt| hunt.seed.is_some()).count();
+    tell(&format!("{caught} of {} caught", hunts.len()));
+    if files.only.is_none() {
+        tell_others();
     }
-    needed.sort_unstable();
-    let median = needed.get(needed.len() / 2).copied().unwrap_or(0);
-    tell(&format!(
-        "{} of {} caught, median {median} seeds",
-        needed.len(),
-        hunts.len()
-    ));
-    needed.len() == hunts.len()
+    if let Some(path) = &files.json {
+        let rows: Vec<_> = hunts.iter().map(Hunt::json).collect();
+        let text = format!("{:#}\n", serde_json::json!({ "bugs": rows }));
+        if let Err(error) = std::fs::write(path, text) {
+            tell(&format!("result not written to {path}: {error}"));
+        }
+    }
+    caught == hunts.len()
+}
+
+#[cfg(feature = "planted")]
+fn line_of(hunt: &esker_sim::planted::Hunt) -> String {
+    let seed = hunt.seed.map_or(String::from("-"), |seed| seed.to_string());
+    let stale = match hunt.is_known_stale() {
+        true => " (not the known one)",
+        false => "",
+    };
+    let broke = hunt.broke().unwrap_or("SURVIVED");
+    let (name, says) = (hunt.bug.name(), hunt.bug.says());
+    format!("{name:<24} seed {seed:>4}{stale}  {broke:<16} {says}")
+}
+
+/// Says who hunts the rest.
+#[cfg(feature = "planted")]
+fn tell_others() {
+    use esker_types::{Hunter, Planted};
+    let others = Planted::ALL
+        .iter()
+        .filter(|bug| bug.hunter() != Hunter::Step);
+    for bug in others {
+        tell(&format!("{:<24} {}", bug.name(), bug.hunter().command()));
+    }
 }

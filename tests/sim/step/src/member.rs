@@ -19,7 +19,7 @@ use crate::queue::Timer;
 use crate::recorder::{done, key};
 use crate::world::World;
 
-const GROUP: &str = "g";
+pub(crate) const GROUP: &str = "g";
 const REQUEST_TIMEOUT: Nanos = 15 * SECOND;
 const HEARTBEAT: Nanos = 1_500 * MILLI;
 
@@ -31,6 +31,8 @@ enum Asking {
     Heartbeat,
     Leave,
     Commit(u64),
+    /// Under a generation that is over.
+    OldCommit(u64),
     Committed(u64, u32),
 }
 
@@ -47,6 +49,10 @@ pub(crate) struct Member {
     found: BTreeMap<u32, u64>,
     owned: Vec<u32>,
     asking: Option<(u64, Asking)>,
+    /// What a Join was answered with is thought about until then.
+    assigning: Option<(Nanos, SyncGroup)>,
+    /// The generation before, when it was of the same member.
+    before: Option<i32>,
     heartbeat_at: Nanos,
     /// It does nothing until then: its session may be over.
     asleep_until: Nanos,
@@ -65,6 +71,8 @@ impl Member {
             found: BTreeMap::new(),
             owned: Vec::new(),
             asking: None,
+            assigning: None,
+            before: None,
             heartbeat_at: 0,
             asleep_until: 0,
         }
@@ -102,7 +110,9 @@ impl Member {
     fn unknown_outcome(&mut self, world: &mut World, asking: Asking) {
         let now = world.now();
         match asking {
-            Asking::Commit(op) | Asking::Committed(op, _) => world.history.info(now, op),
+            Asking::Commit(op) | Asking::OldCommit(op) | Asking::Committed(op, _) => {
+                world.history.info(now, op);
+            }
             Asking::Join | Asking::Sync => self.is_stable = false,
             Asking::Heartbeat | Asking::Leave => {}
         }
@@ -114,15 +124,24 @@ impl Member {
         if now < self.asleep_until || self.asking.is_some() {
             return;
         }
+        if let Some((_, request)) = self.assigning.take_if(|(until, _)| *until <= now) {
+            self.ask(world, Asking::Sync, GroupRequest::Sync(request));
+        }
+        if self.asking.is_some() || self.assigning.is_some() {
+            return;
+        }
         let chance = world.faults.below(1_000);
-        if chance == 0 && world.healed_at.is_none() {
+        let unrest = world.settings.habits.unrest;
+        if chance < unrest && world.healed_at.is_none() {
             self.asleep_until = now + world.faults.below(20 * SECOND);
         } else if !self.is_stable {
             self.join(world);
         } else if let Some(partition) = self.unknown.last().copied() {
             self.ask_committed(world, partition);
-        } else if chance < 3 {
+        } else if chance < 3 * unrest {
             self.leave(world);
+        } else if let Some(generation) = self.before.filter(|_| chance >= 950) {
+            self.commit(world, generation);
         } else if now >= self.heartbeat_at {
             self.heartbeat_at = now + HEARTBEAT;
             let request = HeartbeatGroup {
@@ -133,7 +152,7 @@ impl Member {
             };
             self.ask(world, Asking::Heartbeat, GroupRequest::Heartbeat(request));
         } else if chance < 300 {
-            self.commit(world);
+            self.commit(world, self.generation);
         } else if chance < 350 {
             let partition = world.faults.below(u64::from(world.settings.partitions));
             self.ask_committed(world, u32::try_from(partition).unwrap_or(0));
@@ -173,7 +192,8 @@ impl Member {
         self.ask(world, Asking::Leave, GroupRequest::Leave(request));
     }
 
-    fn commit(&mut self, world: &mut World) {
+    /// Under a generation of its own, the present one or, as a commit that is late, one before.
+    fn commit(&mut self, world: &mut World, generation: i32) {
         let Some(reader) = &self.reader else {
             return;
         };
@@ -188,7 +208,7 @@ impl Member {
         let (partition, offset) = (*partition, *offset);
         let commit = Commit {
             group: GROUP.to_owned(),
-            generation: u32::try_from(self.generation).unwrap_or(0),
+            generation: u32::try_from(generation).unwrap_or(0),
             key: key(partition),
             offset,
         };
@@ -205,13 +225,17 @@ impl Member {
             group: GROUP.to_owned(),
             member: self.id.clone(),
             instance: None,
-            generation: self.generation,
+            generation,
             offsets: vec![OffsetPartition {
                 topic_partition: world.at(partition),
                 committed,
             }],
         };
-        self.ask(world, Asking::Commit(op), GroupRequest::Commit(request));
+        let asking = match generation == self.generation {
+            true => Asking::Commit(op),
+            false => Asking::OldCommit(op),
+        };
+        self.ask(world, asking, GroupRequest::Commit(request));
     }
 
     fn ask_committed(&mut self, world: &mut World, partition: u32) {
@@ -248,7 +272,9 @@ impl Member {
                         // Nobody led: surely without effect.
                         self.hint += 1;
                         match asking {
-                            Asking::Commit(op) | Asking::Committed(op, _) => {
+                            Asking::Commit(op)
+                            | Asking::OldCommit(op)
+                            | Asking::Committed(op, _) => {
                                 let now = world.now();
                                 world.history.fail(now, op);
                             }
@@ -282,6 +308,13 @@ impl Member {
                     }
                 }
             }
+            (Asking::OldCommit(op), GroupReply::Committed(Ok(rows)))
+                if rows.first().is_some_and(Result::is_ok) =>
+            {
+                // The checker says what that is.
+                world.history.ok(now, done(op));
+            }
+            (Asking::OldCommit(op), _) => world.history.fail(now, op),
             (Asking::Committed(op, partition), GroupReply::Offsets(Ok(offsets))) => {
                 let offset = offsets.first().map(|(_, committed)| committed.offset);
                 let offset = offset.and_then(|offset| u64::try_from(offset).ok());
@@ -299,6 +332,9 @@ impl Member {
     }
 
     fn joined(&mut self, world: &mut World, joined: &JoinedGroup) {
+        let is_same = self.id == joined.member;
+        self.before = Some(self.generation)
+            .filter(|before| is_same && *before > 0 && *before < joined.generation);
         self.id.clone_from(&joined.member);
         self.generation = joined.generation;
         let mut shares: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
@@ -323,7 +359,10 @@ impl Member {
             protocol: None,
             assignments: assignments.collect(),
         };
-        self.ask(world, Asking::Sync, GroupRequest::Sync(request));
+        let pause = world
+            .faults
+            .below(world.settings.habits.assign_pause.max(1));
+        self.assigning = Some((world.now() + pause, request));
     }
 
     fn synced(&mut self, world: &mut World, assignment: &Bytes) {

@@ -6,7 +6,7 @@ use esker_history::format::{Absence, Note, Range};
 use crate::client::{Client, Identity};
 use crate::fault::Fault;
 use crate::final_reader::{FinalReader, note_whole};
-use crate::node::{CLIENTS_MAX, FETCHERS, METAS, MILLI, Nanos, Node, PODS, SECOND};
+use crate::node::{CLIENTS_MAX, FETCHERS, METAS, MILLI, Nanos, Node, PODS, Process, SECOND};
 use crate::queue::{Event, Timer};
 use crate::recorder::key;
 use crate::world::World;
@@ -98,14 +98,8 @@ impl World {
                 self.pause(target);
                 self.queue.add(until, Event::Ends(fault, target, target));
             }
-            Fault::SecondLeader => {
-                let second = (0..METAS).find(|index| Node::meta(*index) != leader);
-                let second = second.unwrap_or(0);
-                if let Some(mut meta) = self.metas[second].take() {
-                    meta.usurp(self);
-                    self.metas[second] = Some(meta);
-                }
-            }
+            Fault::SecondLeader => self.usurp(leader),
+            Fault::GreyWay => self.store.grey_until.extend([(pod, until)]),
             Fault::WallJump => {
                 let jump = self.nemesis.below(7_200_000);
                 let jump = i64::try_from(jump).unwrap_or(0) - 3_600_000;
@@ -116,6 +110,32 @@ impl World {
             _ => return,
         }
         self.faults.count(fault);
+    }
+
+    /// The other candidate takes over.
+    fn usurp(&mut self, leader: Node) {
+        let second = (0..METAS).find(|index| Node::meta(*index) != leader);
+        let second = second.unwrap_or(0);
+        if let Some(mut meta) = self.metas[second].take() {
+            meta.usurp(self);
+            self.metas[second] = Some(meta);
+        }
+    }
+
+    /// A candidate's seal stands, and it knows nothing of it yet: it dies, or another takes over.
+    pub(crate) fn strike_sealer(&mut self, sealer: Process) {
+        let is_there = self.process(sealer.node) == sealer && self.host(sealer.node).is_alive;
+        if !is_there || !self.faults.strikes(Fault::SealerStruck) {
+            return;
+        }
+        if self.nemesis.below(2) == 0 {
+            self.usurp(sealer.node);
+            return;
+        }
+        self.kill(sealer.node);
+        let until = self.now() + SECOND / 4 + self.nemesis.below(12 * SECOND);
+        let ends = Event::Ends(Fault::MetaKilled, sealer.node, sealer.node);
+        self.queue.add(until, ends);
     }
 
     fn leading(&self) -> Option<Node> {
@@ -183,6 +203,8 @@ impl World {
         self.faults.heal();
         self.network.heal();
         self.store.outage_until = 0;
+        self.store.grey_until.clear();
+        self.settings.habits.calm_down();
         for node in Node::servers() {
             self.restart(node);
             self.resume(node);

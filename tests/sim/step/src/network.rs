@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::fault::Fault;
 use crate::message::Message;
-use crate::node::{MILLI, NODES, Nanos, Node, Process, SECOND};
+use crate::node::{MILLI, NODES, Nanos, Node, Process, Role, SECOND};
 use crate::queue::Event;
 use crate::world::World;
 
@@ -80,6 +80,13 @@ impl World {
         let latency = match is_journal || from.node == Node::JOURNAL {
             true => self.settings.store_latency / 2,
             false => self.network.latency,
+        };
+        let is_far = [from.node, to]
+            .iter()
+            .any(|end| matches!(end.role(), Role::Client(_)));
+        let latency = match is_far {
+            true => latency + self.settings.habits.distance,
+            false => latency,
         };
         let mut arrival = now + latency / 2 + self.faults.below(latency.max(2));
         if is_journal && self.faults.strikes(Fault::JournalHeld) {

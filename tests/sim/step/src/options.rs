@@ -8,6 +8,9 @@ use esker_ingest::IngestConfig;
 use crate::fault::Fault;
 use crate::node::{MILLI, Nanos, SECOND};
 
+/// What a produce request allows the server, as a rule.
+const PATIENT: Nanos = 7 * SECOND;
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -65,7 +68,7 @@ pub(crate) struct Settings {
     /// Mean pause of a producer between two batches.
     pub(crate) think: Nanos,
     pub(crate) in_flight_max: usize,
-    pub(crate) delivery_timeout: Nanos,
+    pub(crate) habits: Habits,
     pub(crate) store_latency: Nanos,
     pub(crate) network_latency: Nanos,
     /// Mean pause between two episodes.
@@ -121,11 +124,67 @@ impl Settings {
             standby_misses: 2 + u32::try_from(rng.below(2)).unwrap_or(0),
             think: (20 + rng.below(400)) * MILLI,
             in_flight_max: count(1, 5),
-            delivery_timeout: (20 + rng.below(60)) * SECOND,
+            habits: Habits::draw(root),
             store_latency: (5 + rng.below(60)) * MILLI,
             network_latency: (200 + rng.below(3_000)) * 1_000,
             calm: (3 + rng.below(20)) * SECOND,
             skew: rng.below(128),
         }
+    }
+}
+
+/// How clients behave. Some seeds are at the edge of what clients may do: they are far away, in a
+/// hurry, begin anew often, or their groups never come to rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// What a batch may take before its producer gives it up and goes on under a new epoch.
+    pub(crate) delivery_timeout: Nanos,
+    /// What a produce request allows the server.
+    pub(crate) produce_timeout: Nanos,
+    /// Mean way between a client and a server, on top of the network's.
+    pub(crate) distance: Nanos,
+    /// Chance that an idempotent producer begins anew, in thousandths, each time that it thinks.
+    pub(crate) renewal: u64,
+    /// A group's leader takes up to so long to assign.
+    pub(crate) assign_pause: Nanos,
+    /// Chance that a member falls silent, in thousandths of its turns; it leaves twice as often.
+    pub(crate) unrest: u64,
+}
+
+impl Habits {
+    fn draw(root: &Rng) -> Self {
+        let rng = root.stream("habits");
+        let between = |from: Nanos, to: Nanos| from + rng.below(to - from);
+        Self {
+            delivery_timeout: match rng.below(3) {
+                0 => between(2 * SECOND, 10 * SECOND),
+                _ => between(20 * SECOND, 80 * SECOND),
+            },
+            produce_timeout: match rng.below(2) {
+                0 => between(SECOND / 4, 3 * SECOND),
+                _ => PATIENT,
+            },
+            distance: match rng.below(2) {
+                0 => between(20 * MILLI, 400 * MILLI),
+                _ => 0,
+            },
+            renewal: match rng.below(2) {
+                0 => between(1, 40),
+                _ => 0,
+            },
+            assign_pause: match rng.below(2) {
+                0 => between(SECOND / 2, 4 * SECOND),
+                _ => 0,
+            },
+            unrest: match rng.below(2) {
+                0 => between(5, 20),
+                _ => 1,
+            },
+        }
+    }
+
+    /// When everything is healed nobody is far away or in a hurry: what is left must go through.
+    pub(crate) fn calm_down(&mut self) {
+        (self.produce_timeout, self.distance) = (PATIENT, 0);
     }
 }

@@ -102,6 +102,7 @@ impl Producer {
 
     fn think(&mut self, world: &mut World) {
         self.give_up_old(world);
+        self.renew_by_chance(world);
         let is_ending = world
             .healed_at
             .is_some_and(|healed| world.now() > healed + 3 * SECOND);
@@ -183,7 +184,7 @@ impl Producer {
             connection: self.connection,
             partition: u32::try_from(lane).unwrap_or(0),
             batch,
-            timeout_millis: REQUEST_TIMEOUT / MILLI - 1_000,
+            timeout_millis: world.settings.habits.produce_timeout / MILLI,
         };
         world.send_to(self.identity.process, self.to, message);
         world.timer(self.identity.process, REQUEST_TIMEOUT, Timer::Call(call));
@@ -230,7 +231,7 @@ impl Producer {
 
     fn give_up_old(&mut self, world: &mut World) {
         let now = world.now();
-        let limit = world.settings.delivery_timeout;
+        let limit = world.settings.habits.delivery_timeout;
         let oldest = self.lanes.iter().filter_map(|lane| lane.unacked.front());
         let is_old = oldest
             .map(|batch| batch.since)
@@ -240,6 +241,23 @@ impl Producer {
             self.abandon(world);
             self.reconnect(world, true);
         }
+    }
+
+    /// As a process that starts again, or asks for its id anew: what it had in flight is on its way
+    /// still, and may arrive behind what it sends now, to another pod.
+    fn renew_by_chance(&mut self, world: &mut World) {
+        let is_due = world.faults.below(1_000) < world.settings.habits.renewal;
+        if !is_due || self.id.is_none() || world.healed_at.is_some() {
+            return;
+        }
+        self.abandon(world);
+        if world.faults.below(2) == 0 {
+            let number = i64::try_from(world.number()).unwrap_or(0);
+            self.id = ProducerId::from_wire(number);
+            self.epoch = 0;
+        }
+        let elsewhere = world.faults.below(4) > 0;
+        self.reconnect(world, elsewhere);
     }
 
     pub(crate) fn message(&mut self, world: &mut World, message: Message) {

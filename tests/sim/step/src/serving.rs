@@ -13,6 +13,7 @@ use esker_sequencer::{Effect, EndAnswer, has_final_refusal};
 use esker_types::{Offset, SegmentId, SequencerEpoch, SessionId};
 
 use crate::leader::{JOURNAL_TIMEOUT, Leader, Pending, Question, probe, seal};
+use crate::member::GROUP;
 use crate::message::{Command, Message};
 use crate::node::{MILLI, Nanos, Node, Process, SECOND};
 use crate::world::World;
@@ -256,6 +257,9 @@ impl Leader {
         let Some((client, call)) = self.tickets.remove(&ticket.get()) else {
             return;
         };
+        if let GroupReply::Joined(Ok(joined)) = &reply {
+            world.truth.joined(GROUP, joined);
+        }
         if must_be_current(&reply) {
             self.arrived.push(Question::Group(client, call, reply));
             self.start_check(world);

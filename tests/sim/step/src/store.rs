@@ -10,7 +10,10 @@ use esker_object::{ObjectKey, ObjectRead, PutOutcome, ReadRange, StoreError, Sto
 use futures::channel::oneshot;
 
 use crate::fault::{Fault, Faults};
-use crate::node::{MILLI, Nanos, SECOND};
+use crate::node::{MILLI, Nanos, Node, SECOND};
+
+/// A put over a grey way takes up to so long to arrive, or its reply does.
+const GREY_MAX: Nanos = 4 * SECOND;
 
 /// What came of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(crate) struct Store {
     read_wrong: BTreeSet<ObjectKey>,
     latency: Nanos,
     pub(crate) outage_until: Nanos,
+    /// By pod: its puts or their replies are late until then, each for itself.
+    pub(crate) grey_until: BTreeMap<Node, Nanos>,
     pub(crate) requests: u64,
 }
 
@@ -64,6 +69,7 @@ impl Store {
             read_wrong: BTreeSet::new(),
             latency,
             outage_until: 0,
+            grey_until: BTreeMap::new(),
             requests: 0,
         }
     }
@@ -86,13 +92,19 @@ impl Store {
     }
 
     /// How this put goes.
-    pub(crate) fn plan_put(&mut self, now: Nanos, faults: &mut Faults) -> PutPlan {
+    pub(crate) fn plan_put(&mut self, now: Nanos, by: Node, faults: &mut Faults) -> PutPlan {
         self.requests += 1;
+        let is_grey = self.grey_until.get(&by).is_some_and(|until| now < *until);
+        let (there, back) = match is_grey.then(|| faults.below(2)) {
+            Some(0) => (faults.below(GREY_MAX), 0),
+            Some(_) => (0, faults.below(GREY_MAX)),
+            None => (0, 0),
+        };
         let delay = self.delay(faults);
-        let reached = now + delay * 2 / 3;
+        let reached = now + there + delay * 2 / 3;
         let mut plan = PutPlan {
             executed: vec![reached],
-            answered: now + delay,
+            answered: now + there + delay + back,
             instead: None,
         };
         let is_idle = now < self.outage_until

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use esker_metadata_api::PartitionAdvance;
+use esker_groups::GroupCommand;
+use esker_metadata_api::{JoinedGroup, PartitionAdvance};
 use esker_segment::{BatchSummary, SegmentFooter};
 use esker_sequencer::LogCommand;
 use esker_types::{SegmentId, SessionId, TopicPartition};
+
+use crate::generations::Generations;
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +54,17 @@ pub(crate) struct Log {
     pub(crate) served: u64,
     /// End of the highest batch that was acknowledged.
     pub(crate) acked: u64,
+    /// By epoch: the highest of what its sequencer told and of what was acknowledged in a session
+    /// of it. A successor begins above all that were before it.
+    shown: BTreeMap<u64, u64>,
 }
 
 impl Log {
+    fn show(&mut self, epoch: u64, end: u64) {
+        let shown = self.shown.entry(epoch).or_default();
+        *shown = end.max(*shown);
+    }
+
     /// End of the last committed batch.
     pub(crate) fn end(&self) -> u64 {
         self.batches
@@ -85,8 +96,7 @@ pub(crate) struct Truth {
     pub(crate) segments: u64,
     pub(crate) ended: u64,
     pub(crate) void_segments: u64,
-    /// The highest epoch that began to serve.
-    newest: u64,
+    generations: Generations,
 }
 
 impl Truth {
@@ -257,6 +267,20 @@ impl Truth {
         }
     }
 
+    /// I17: a command of a group is durable.
+    pub(crate) fn group_durable(&mut self, command: &GroupCommand) {
+        if let Some(what) = self.generations.durable(command) {
+            self.violate("I17", what);
+        }
+    }
+
+    /// I17: a member is told its generation.
+    pub(crate) fn joined(&mut self, group: &str, joined: &JoinedGroup) {
+        if let Some(what) = self.generations.told(group, joined) {
+            self.violate("I17", what);
+        }
+    }
+
     /// W7: what is told of a session's end must be durable.
     pub(crate) fn told_end(&mut self, session: SessionId, end: u64) {
         let durable = self.sessions.get(&session).and_then(|known| known.end);
@@ -273,6 +297,8 @@ impl Truth {
         let batch = found.filter(|batch| batch.identity == identity);
         if let Some(batch) = batch {
             log.acked = log.acked.max(batch.end);
+            let session = self.sessions.get(&batch.segment.session);
+            log.show(session.map_or(0, |session| session.epoch), batch.end);
             return;
         }
         let what = format!("value {identity} was acknowledged at {base} of {at:?}: {found:?}");
@@ -313,6 +339,7 @@ impl Truth {
         });
         let (stray, at) = (stray.copied(), advance.topic_partition);
         log.served = log.served.max(to);
+        log.show(epoch, to);
         if let Some(base) = wrong {
             self.violate("CP4", format!("epoch {epoch} left out {base} of {at:?}"));
         }
@@ -325,23 +352,19 @@ impl Truth {
         }
     }
 
-    /// CP6: a sequencer that begins to serve shows no lower watermark than any before it. One that
-    /// was deposed before it heard that its take-over is durable may lag behind its successor: it
-    /// answers nothing current (R2), and what it pushes is true, if old (R3, CP4).
+    /// CP6: a sequencer that begins to serve shows no lower watermark than any epoch before it ever
+    /// told, or acknowledged. What epochs behind it do is not its own: one that was deposed before
+    /// it hears that its take-over is durable may lag behind its successor. It answers nothing
+    /// current (R2), and what it pushes is true, if old (R3, CP4).
     pub(crate) fn serving(&mut self, epoch: u64, at: TopicPartition, high_watermark: u64) {
-        if epoch < self.newest {
-            return;
-        }
-        self.newest = epoch;
         let log = self.logs.entry(at).or_default();
-        let (served, acked) = (log.served, log.acked);
-        if high_watermark < served {
-            let what = format!("epoch {epoch} begins at {high_watermark}, served was {served}");
+        let before = log.shown.range(..epoch).max_by_key(|(_, end)| **end);
+        let Some((before, end)) = before.map(|(before, end)| (*before, *end)) else {
+            return;
+        };
+        if high_watermark < end {
+            let what = format!("epoch {epoch} begins at {high_watermark}, {before} showed {end}");
             self.violate("CP6", what);
-        }
-        if high_watermark < acked {
-            let what = format!("epoch {epoch} begins at {high_watermark}, acked was {acked}");
-            self.violate("CP1", what);
         }
     }
 }

@@ -284,7 +284,7 @@ impl World {
                     .add(until.max(now), Event::Reply { asker, task, reply });
             }
             Ask::Put(key, body, sender) => {
-                let plan = self.store.plan_put(now, &mut self.faults);
+                let plan = self.store.plan_put(now, process.node, &mut self.faults);
                 let id = self.number();
                 let under_way = PutUnderWay {
                     put: Put { key, body },
@@ -328,6 +328,7 @@ impl World {
         };
         under_way.result.get_or_insert(result);
         let body = created.then(|| under_way.put.body.clone());
+        let asker = under_way.asker;
         self.put_over(id);
         let Some(body) = body else {
             return;
@@ -337,6 +338,7 @@ impl World {
         if kind == Ok(ObjectKind::SessionSeal) {
             if let Ok(seal) = SessionSeal::decode(&body) {
                 self.truth.seal_created(seal.place);
+                self.strike_sealer(asker);
             }
         } else if let Ok(TailRead::Footer(footer)) = read_tail(length, &body) {
             self.truth.segment_created(footer);

@@ -71,7 +71,7 @@ fn a_fault_that_is_left_out_never_strikes() {
 fn a_planted_bug_is_seen() {
     use esker_types::Planted;
 
-    let hunted = esker_sim::planted::hunt(Planted::AckOutOfOrder, 1, 20, 1);
+    let hunted = esker_sim::planted::hunt(Planted::AckOutOfOrder, 20, 1);
 
-    assert!(hunted.seeds.is_some());
+    assert!(hunted.seed.is_some());
 }

@@ -1,0 +1,12 @@
+//! What is known of calls when servers and connections fail, and how clients find back.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod calls;
+mod limits;
+mod proxy;
+mod routes;
+#[path = "../shared/mod.rs"]
+mod shared;
+mod slow;
+mod versions;
