@@ -231,19 +231,24 @@ impl Batcher {
         if gaps.lanes.is_empty() {
             return;
         }
+        self.remember(gaps, now);
+        let mut behind = Gaps::default();
         for (lane, gap) in &gaps.lanes {
-            if let Some(held) = self.held.get_mut(lane) {
-                fail_all(held.waiting.drain(..), &gap.error);
+            let waiting = self.held.get_mut(lane).map(|held| held.waiting.drain(..));
+            for mut batch in waiting.into_iter().flatten() {
+                behind.open(&batch, gap.error.clone());
+                batch.slot.fail(gap.error.clone());
             }
         }
         self.retain_ready(|batch| {
             let gap = gaps.lanes.get(&batch.lane());
             if let Some(gap) = gap {
+                behind.open(batch, gap.error.clone());
                 batch.slot.fail(gap.error.clone());
             }
             gap.is_none()
         });
-        self.remember(gaps, now);
+        self.remember(&behind, now);
     }
 
     fn remember(&mut self, gaps: &Gaps, now: MonotonicTime) {
@@ -308,8 +313,12 @@ impl Gaps {
     /// without a sequence do not depend on one another.
     pub(crate) fn open(&mut self, batch: &AdmittedBatch, error: AppendError) {
         if let Some(span) = batch.body.summary.producer {
-            let lane = self.lanes.entry(batch.lane());
-            lane.or_insert(Gap { span, error });
+            let gap = self.lanes.entry(batch.lane());
+            let gap = gap.or_insert(Gap { span, error });
+            // A client that began a new epoch meanwhile has its first batch of that here.
+            if gap.span.producer_epoch < span.producer_epoch {
+                gap.span = span;
+            }
         }
     }
 

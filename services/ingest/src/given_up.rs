@@ -44,8 +44,11 @@ impl GivenUp {
             return;
         }
         let until = now.after(GIVEN_UP_MEMORY);
-        let first = match self.lanes.get(&lane) {
-            Some(known) if is_behind(span, known.span) => known.span,
+        let known = self.lanes.get(&lane);
+        let is_noted = known.is_some_and(|known| known.until == until);
+        // The newest epoch counts: whoever began one has heard of all that went wrong before.
+        let first = match known {
+            Some(known) if is_behind(span, known.span) || is_older(span, known.span) => known.span,
             _ => span,
         };
         let error = error.clone();
@@ -55,7 +58,9 @@ impl GivenUp {
             until,
         };
         self.lanes.insert(lane, batch);
-        self.order.push_back((until, lane));
+        if !is_noted {
+            self.order.push_back((until, lane));
+        }
         self.forget(now);
     }
 
@@ -87,9 +92,16 @@ impl GivenUp {
         if known.until > now && is_behind(span, known.span) {
             return Some(known.error.clone());
         }
+        if is_older(span, known.span) {
+            return None;
+        }
         self.lanes.remove(&lane);
         None
     }
+}
+
+fn is_older(batch: ProducerSpan, other: ProducerSpan) -> bool {
+    batch.producer_epoch < other.producer_epoch
 }
 
 /// Whether a batch comes behind another of the same producer epoch. Sequences wrap at 2^31.

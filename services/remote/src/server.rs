@@ -192,8 +192,7 @@ impl RemoteServer {
                     tracing::debug!("a connection beyond the limit was closed");
                 }
                 Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "internal api cannot accept, trying on");
+                    tracing::warn!(%error, "internal api cannot accept, trying on");
                     env.clock.sleep(ACCEPT_PAUSE).await;
                 }
             }

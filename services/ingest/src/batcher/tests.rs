@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use esker_types::ProducerEpoch;
 use proptest::prelude::*;
 
 use super::*;
@@ -167,6 +168,39 @@ fn a_given_up_batch_takes_what_is_behind_it_in_its_producers_lane() {
     ));
     assert_eq!(next, Some(at(1000)));
     assert_eq!(numbers(&batcher.seal(segment(0)).batches), [10]);
+}
+
+/// Seed 13 of the step simulation: what the client sent on in its new epoch was placed as the first.
+#[test]
+fn a_new_epoch_given_up_with_the_old_one_is_remembered_as_well() {
+    let of_epoch_1 = |number| {
+        let (mut batch, outcome) = batch(sequenced(number));
+        let span = batch.body.summary.producer.as_mut().unwrap();
+        span.producer_epoch = ProducerEpoch::from_wire(1).unwrap();
+        (batch, outcome)
+    };
+    let due = Wanted {
+        deadline: 5,
+        ..sequenced(0)
+    };
+    let mut batcher = Batcher::new(ROOMY);
+    for batch in [batch(due).0, of_epoch_1(0).0, of_epoch_1(3).0] {
+        batcher.add(batch, at(0));
+    }
+    let is_due = |slot: &ReplySlot| (slot.deadline() <= at(5)).then_some(AppendError::NotReserved);
+    batcher.expire(at(5), is_due);
+
+    let (behind, mut outcome) = of_epoch_1(8);
+    batcher.add(behind, at(6));
+    let is_refused = batcher.is_nothing_ready();
+    batcher.add(of_epoch_1(0).0, at(6));
+
+    assert!(is_refused);
+    assert!(matches!(
+        outcome.try_recv(),
+        Ok(Err(AppendError::NotReserved))
+    ));
+    assert_eq!(numbers(&batcher.seal(segment(0)).batches), [0]);
 }
 
 #[test]

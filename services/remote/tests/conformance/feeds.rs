@@ -92,7 +92,7 @@ async fn who_follows_no_leader_is_told_why() {
             let service = Arc::new(Scripted::default());
             let subject = Subject::new(way, &service, CLUSTER).await;
             // The client's own feed asks too; both get the same answer.
-            let errors = std::iter::repeat_n(Err(error), 20);
+            let errors = (0..20).map(|_| Err(error));
             service.script().follow.extend(errors);
 
             let refused = subject.log_index.follow().await;

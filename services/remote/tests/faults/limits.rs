@@ -176,6 +176,7 @@ async fn one_call_more_than_a_client_makes_is_refused_before_it_is_sent() {
         tokio::select! {
             answer = &mut held => {
                 assert_eq!(answer, Err(MetadataError::Overloaded));
+                tokio::task::yield_now().await;
                 held = client.remote.register(None);
             }
             () = service.was_asked(1) => break,
