@@ -187,7 +187,9 @@ impl Reader<'_> {
         let chosen = self.chosen.get(setting);
         self.mistakes.push(Mistake {
             setting,
-            value: chosen.map(|chosen| chosen.value.clone()).unwrap_or_default(),
+            value: chosen
+                .map(|chosen| chosen.value.clone())
+                .unwrap_or_default(),
             origin: chosen.map_or(Origin::Default, |chosen| chosen.origin.clone()),
             wanted,
         });
@@ -277,6 +279,19 @@ fn parse_roles(text: &str) -> Option<Roles> {
     };
     let roles = text.split(',').map(role);
     roles.reduce(|all, one| Some(all?.and(one?)))?
+}
+
+fn read_roles(reader: &mut Reader<'_>) -> Roles {
+    let wanted = "all is wanted, or a list of ingest, fetch, metadata";
+    let roles = reader.optional(name::ROLE, wanted, parse_roles);
+    roles.unwrap_or(Roles::ALL)
+}
+
+/// Set, or 1 with all roles.
+fn read_node_id(reader: &mut Reader<'_>, roles: Roles) -> Option<i32> {
+    let parse = |text: &str| text.parse().ok().filter(|id| *id >= 0);
+    let set = reader.optional(name::NODE_ID, "0 to 2147483647 is wanted", parse);
+    set.or((roles == Roles::ALL).then_some(1))
 }
 
 fn parse_advertised_list(text: &str) -> Option<Vec<Advertised>> {
@@ -420,10 +435,7 @@ impl ServeConfig {
             mistakes: Vec::new(),
         };
         let reading = &mut reader;
-        let roles = "all is wanted, or a list of ingest, fetch, metadata";
-        let roles = reading.optional(name::ROLE, roles, parse_roles);
-        let roles = roles.unwrap_or(Roles::ALL);
-        let node_id = "0 to 2147483647 is wanted";
+        let roles = read_roles(reading);
         let zone = "1 to 255 bytes without a comma are wanted";
         let config = Self {
             store: read_store(reading),
@@ -434,11 +446,7 @@ impl ServeConfig {
             roles,
             zone: reading.optional(name::ZONE, zone, parse_zone),
             internal: read_internal(reading, roles),
-            node_id: reading
-                .optional(name::NODE_ID, node_id, |text| {
-                    text.parse().ok().filter(|id| *id >= 0)
-                })
-                .or((roles == Roles::ALL).then_some(1)),
+            node_id: read_node_id(reading, roles),
             kafka_listen: reading.address(name::KAFKA_LISTEN),
             http_listen: reading.address(name::HTTP_LISTEN),
             advertise: read_advertised(reading, name::ADVERTISE),

@@ -53,11 +53,7 @@ impl LogReader for NoRecords {
         elsewhere()
     }
 
-    fn locate(
-        &self,
-        _: TopicPartition,
-        _: ReadFrom,
-    ) -> BoxFuture<'_, Result<Offset, Problem>> {
+    fn locate(&self, _: TopicPartition, _: ReadFrom) -> BoxFuture<'_, Result<Offset, Problem>> {
         elsewhere()
     }
 }

@@ -15,7 +15,8 @@ pub const ANSWERS_QUEUED_MAX: usize = 64;
 pub const UPLOADS_MAX: usize = 64;
 /// Lost sessions whose end is not yet known; with as many no new session is registered.
 pub const LOST_SESSIONS_MAX: usize = 4;
-/// Producers' lanes in which a batch was given up a moment ago; the oldest is forgotten for one more.
+/// Producers' lanes in which a batch was given up a moment ago. For one more the oldest is
+/// forgotten.
 pub const GIVEN_UP_LANES_MAX: usize = 10_000;
 /// How long such a lane is remembered: what was sent before its client heard comes within it.
 pub const GIVEN_UP_MEMORY: Duration = Duration::from_secs(10);

@@ -1,9 +1,9 @@
 //! What the other roles ask of the metadata service: plain types and five traits.
 //!
-//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts), `Pods` (all). Nothing
-//! here assumes that the service is in this process: every call may fail, be lost or answer late;
-//! all carry the cluster's view by sequencer epoch. Kafka's numbers do not appear: each front
-//! translates in its own `reply.rs`.
+//! `Sequencer` (ingest), `LogIndex` (fetch), `Admin` and `TopicAdmin` (fronts), `Pods` (all).
+//! Nothing here assumes that the service is in this process: every call may fail, be lost or
+//! answer late; all carry the cluster's view by sequencer epoch. Kafka's numbers do not appear:
+//! each front translates in its own `reply.rs`.
 
 mod admin;
 mod broker_configs;

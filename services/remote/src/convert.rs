@@ -9,6 +9,7 @@ mod failure;
 mod groups;
 mod ids;
 mod index;
+mod pods;
 mod sequencer;
 mod table;
 mod topics;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_env::{Env, Shutdown, TaskGroup, timeout};
-use esker_metadata_api::{Admin, LogIndex, Sequencer, TopicAdmin};
+use esker_metadata_api::{Admin, LogIndex, Pods, Sequencer, TopicAdmin};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +59,8 @@ pub struct ServerParts {
     pub admin: Arc<dyn Admin>,
     /// For the fronts.
     pub topic_admin: Arc<dyn TopicAdmin>,
+    /// For all.
+    pub pods: Arc<dyn Pods>,
     /// Where the leader may be.
     pub hint: Arc<dyn LeaderHint>,
 }

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-#[path = "shared/mod.rs"]
-mod shared;
+#[path = "stage/mod.rs"]
+mod stage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use esker_types::{MonotonicTime, ProducerId, Timestamp};
 use futures::future::BoxFuture;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use shared::running::{Client, Serving, config, parts, server_config};
-use shared::scripted::{CLUSTER, Scripted};
+use stage::running::{Client, Serving, config, parts, server_config};
+use stage::scripted::{CLUSTER, Scripted};
 
 /// Who signs, and where its files are.
 struct Authority {

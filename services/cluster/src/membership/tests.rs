@@ -1,3 +1,5 @@
+//! Claims about announcing, on virtual time.
+
 use std::sync::Mutex;
 
 use esker_metadata_api::{Endpoint, MetadataError, PodLease, Roles};
@@ -70,7 +72,7 @@ async fn run(task: MembershipTask, seconds: u64) {
 }
 
 fn started(script: &Arc<Script>, is_node_id_fixed: bool) -> (Membership, MembershipTask) {
-    let pods: Arc<dyn Pods> = Arc::clone(script) as Arc<dyn Pods>;
+    let pods: Arc<dyn Pods> = script.clone();
     Membership::start(pod(1, 1), is_node_id_fixed, pods, Env::system())
 }
 
@@ -89,10 +91,12 @@ async fn others_are_heard_of_and_stay_while_nobody_answers() {
         "this process is there from the start"
     );
 
-    run(task, 10).await;
+    let seconds = 10 * POD_ANNOUNCE_EVERY.as_secs();
+    run(task, seconds).await;
 
     assert_eq!(nodes(&membership), [1, 2]);
-    assert!(script.heard.lock().unwrap().len() >= 9);
+    let heard = script.heard.lock().unwrap().len();
+    assert!((9..=11).contains(&heard), "{heard}: once each interval");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,15 +127,18 @@ async fn who_drains_is_told_without_waiting_for_the_next_turn() {
     let script = Arc::new(Script::default());
     let (membership, task) = started(&script, true);
     let (trigger, shutdown) = Shutdown::new();
-    let running = tokio::spawn(task.run(shutdown));
-    Env::system().clock.sleep(Duration::from_millis(10)).await;
+    let clock = Env::system().clock;
+    let moment = Duration::from_millis(10);
 
-    membership.drain();
-    Env::system().clock.sleep(Duration::from_millis(10)).await;
+    let draining = async {
+        clock.sleep(moment).await;
+        membership.drain();
+        clock.sleep(moment).await;
+        trigger.request();
+    };
+    futures::join!(task.run(shutdown), draining);
 
     assert!(script.heard.lock().unwrap().last().unwrap().is_draining);
-    trigger.request();
-    running.await.unwrap();
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Claims about the map: stable, spread, by role and zone.
+
 use std::collections::BTreeMap;
 
 use super::*;

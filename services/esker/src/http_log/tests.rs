@@ -130,11 +130,11 @@ impl World {
         let fetch_parts = FetchParts {
             log_index: Arc::new(LateIndex {
                 index: service.clone(),
-                placement: None,
                 clock: Arc::clone(&env.clock),
             }),
             admin: service.clone(),
             cache,
+            placement: None,
             env: env.clone(),
         };
         let (fetch, task) = Fetch::start(FetchConfig::default(), fetch_parts, shutdown);

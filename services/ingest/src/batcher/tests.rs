@@ -170,7 +170,7 @@ fn a_given_up_batch_takes_what_is_behind_it_in_its_producers_lane() {
     assert_eq!(numbers(&batcher.seal(segment(0)).batches), [10]);
 }
 
-/// Seed 13 of the step simulation: what the client sent on in its new epoch was placed as the first.
+/// Seed 13 of the step simulation: what was sent on in the new epoch was placed as its first.
 #[test]
 fn a_new_epoch_given_up_with_the_old_one_is_remembered_as_well() {
     let of_epoch_1 = |number| {

@@ -1,4 +1,4 @@
-//! The four traits: questions told, answers understood.
+//! The five traits: questions told, answers understood.
 //!
 //! An answer that makes no sense here came from a server that took the question up: its outcome is
 //! unknown. Dropping any of these futures lets the server drop what it does for it; what a change
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use esker_env::timeout;
 use esker_metadata_api::{
-    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, Configs,
-    CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError,
-    DeleteTopicError, GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership, ListedOffset,
-    LogIndex, LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError, ReserveReply,
-    ReserveRequest, Sequencer, SessionEnd, Topic, TopicAdmin, TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError,
+    AnnounceError, Configs, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore,
+    DeleteRecordsError, DeleteTopicError, GroupReply, GroupRequest, IndexFeed, IndexSlice,
+    Leadership, ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Pod, PodLease,
+    Pods, Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
+    TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ChainIndex, ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -492,6 +493,28 @@ impl TopicAdmin for RemoteMetadata {
                     Outcome::Failure(failure) => Err(kind_of(&failure)),
                 }),
             )
+        }
+        .boxed()
+    }
+}
+
+impl Pods for RemoteMetadata {
+    fn announce(&self, pod: Pod) -> BoxFuture<'_, Result<PodLease, AnnounceError>> {
+        use proto::announce_reply::Outcome;
+        let question = proto::AnnounceRequest {
+            pod: Some((&pod).into()),
+        };
+        async move {
+            let reply = self.ask("Announce", question).await;
+            let reply: proto::AnnounceReply = reply.map_err(AnnounceError::Metadata)?;
+            let outcome = present(reply.outcome, "outcome");
+            match outcome.map_err(|error| AnnounceError::Metadata(nonsense(error)))? {
+                Outcome::Lease(lease) => Ok(lease.into()),
+                Outcome::Failure(failure) => Err(AnnounceError::Metadata(kind_of(&failure))),
+                Outcome::NodeIdTaken(_) => Err(AnnounceError::NodeIdTaken),
+                Outcome::TooManyPods(_) => Err(AnnounceError::TooManyPods),
+                Outcome::Malformed(_) => Err(AnnounceError::Malformed),
+            }
         }
         .boxed()
     }

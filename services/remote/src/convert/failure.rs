@@ -50,6 +50,7 @@ replies! {
     AlterBrokerReply, alter_broker_reply, outcome, Outcome;
     ProducersReply, producers_reply, outcome, Outcome;
     LeadershipReply, leadership_reply, outcome, Outcome;
+    AnnounceReply, announce_reply, outcome, Outcome;
 }
 
 /// The failure that tells `error`; `leader` is where the leader may be.

@@ -1057,6 +1057,75 @@ pub mod list_offset_reply {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Endpoint {
+    /// A name or an IP address, without brackets.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// 1 to 65535.
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pod {
+    /// The process, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub pod: ::prost::bytes::Bytes,
+    /// 0 or more.
+    #[prost(int32, tag = "2")]
+    pub node_id: i32,
+    /// Bits: 1 ingest, 2 fetch, 4 metadata. A pod of a bit that is not known is left out of a table.
+    #[prost(uint32, tag = "3")]
+    pub roles: u32,
+    #[prost(string, optional, tag = "4")]
+    pub zone: ::core::option::Option<::prost::alloc::string::String>,
+    /// Where Kafka clients reach it.
+    #[prost(message, optional, tag = "5")]
+    pub kafka: ::core::option::Option<Endpoint>,
+    /// Where other processes reach it.
+    #[prost(message, optional, tag = "6")]
+    pub internal: ::core::option::Option<Endpoint>,
+    #[prost(string, tag = "7")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(bool, tag = "8")]
+    pub is_draining: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnnounceRequest {
+    #[prost(message, optional, tag = "1")]
+    pub pod: ::core::option::Option<Pod>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnnounceReply {
+    #[prost(oneof = "announce_reply::Outcome", tags = "1, 2, 3, 4, 5")]
+    pub outcome: ::core::option::Option<announce_reply::Outcome>,
+}
+/// Nested message and enum types in `AnnounceReply`.
+pub mod announce_reply {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Lease {
+        #[prost(uint32, tag = "1")]
+        pub lease_ms: u32,
+        /// Whether every pod had the time to be heard.
+        #[prost(bool, tag = "2")]
+        pub is_settled: bool,
+        #[prost(message, repeated, tag = "3")]
+        pub pods: ::prost::alloc::vec::Vec<super::Pod>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Lease(Lease),
+        #[prost(message, tag = "2")]
+        Failure(super::Failure),
+        #[prost(message, tag = "3")]
+        NodeIdTaken(super::Empty),
+        #[prost(message, tag = "4")]
+        TooManyPods(super::Empty),
+        #[prost(message, tag = "5")]
+        Malformed(super::Empty),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterRequest {
     /// 16 bytes; absent when nothing is replaced.
     #[prost(bytes = "bytes", optional, tag = "1")]

@@ -1,8 +1,8 @@
 //! Each method: its question understood, asked of the trait, its answer told.
 
 use esker_metadata_api::{
-    AlterBrokerError, AlterTopicError, CreateTopicError, DeleteRecordsError, DeleteTopicError,
-    LogIndexError, ReserveRequest, WrittenReport,
+    AlterBrokerError, AlterTopicError, AnnounceError, CreateTopicError, DeleteRecordsError,
+    DeleteTopicError, LogIndexError, ReserveRequest, WrittenReport,
 };
 use esker_types::{ClusterId, SessionId};
 
@@ -292,6 +292,21 @@ impl Calls {
             Err(error) => Outcome::Failure(self.failure(error)),
         };
         Ok(proto::LeadershipReply {
+            outcome: Some(outcome),
+        })
+    }
+
+    pub(super) async fn announce(&self, q: proto::AnnounceRequest) -> Answer<proto::AnnounceReply> {
+        use proto::announce_reply::Outcome;
+        let pod = present(q.pod, "pod")?.try_into()?;
+        let outcome = match self.parts.pods.announce(pod).await {
+            Ok(lease) => Outcome::Lease(lease.into()),
+            Err(AnnounceError::NodeIdTaken) => Outcome::NodeIdTaken(Empty {}),
+            Err(AnnounceError::TooManyPods) => Outcome::TooManyPods(Empty {}),
+            Err(AnnounceError::Malformed) => Outcome::Malformed(Empty {}),
+            Err(AnnounceError::Metadata(error)) => Outcome::Failure(self.failure(error)),
+        };
+        Ok(proto::AnnounceReply {
             outcome: Some(outcome),
         })
     }

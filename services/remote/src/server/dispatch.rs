@@ -192,6 +192,7 @@ impl Calls {
             "AlterBroker" => unary!(self, taken, alter_broker),
             "Producers" => unary!(self, taken, producers),
             "Leadership" => unary!(self, taken, leadership),
+            "Announce" => unary!(self, taken, announce),
             "Follow" => {
                 let calls = Arc::clone(self);
                 let handle = move |question, place| {

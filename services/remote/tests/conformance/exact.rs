@@ -11,16 +11,16 @@ use esker_metadata_api::{
 };
 use esker_types::{ChainIndex, ProducerId, SequencerEpoch, Timestamp, TopicId};
 
-use crate::shared::samples::{
+use crate::stage::samples::{
     METADATA_ERRORS, SESSION, alterations, at, broker_changes, configs, create_topic, extent,
     group_replies, group_requests, name, offset, producers, registered, reserve_request, topic,
     verdicts, written,
 };
-use crate::shared::scripted::{CLUSTER, Script, Scripted};
+use crate::stage::scripted::{CLUSTER, Script, Scripted};
 use crate::subject::{Subject, WAYS};
 
 /// Both ways, the answers given come back in order, and each question arrived as `question`.
-async fn check<T, F>(
+pub(crate) async fn check<T, F>(
     question: &dyn Debug,
     answers: Vec<T>,
     queue: fn(&mut Script) -> &mut std::collections::VecDeque<T>,
@@ -49,7 +49,7 @@ async fn check<T, F>(
 }
 
 /// `good` answers, `own` errors, and those of every call.
-fn answers<T, E>(
+pub(crate) fn answers<T, E>(
     good: impl IntoIterator<Item = T>,
     own: impl IntoIterator<Item = E>,
     failed: impl Fn(esker_metadata_api::MetadataError) -> E,
@@ -352,7 +352,7 @@ async fn the_table_of_topics_comes_whole_with_the_defaults_of_brokers() {
     }
     table.set_brokers(brokers);
     table.version = 77;
-    let table = Arc::new(table.on_node(crate::shared::running::NODE));
+    let table = Arc::new(table.on_node(crate::stage::running::NODE));
     for way in WAYS {
         let service = Arc::new(Scripted::default());
         let subject = Subject::new(way, &service, CLUSTER).await;

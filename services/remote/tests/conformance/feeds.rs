@@ -5,8 +5,8 @@ use std::sync::Arc;
 use esker_metadata_api::{FeedUpdate, PartitionAdvance, TopicTable};
 use tokio::sync::mpsc;
 
-use crate::shared::samples::{at, extent, offset, topic};
-use crate::shared::scripted::{CLUSTER, Scripted};
+use crate::stage::samples::{at, extent, offset, topic};
+use crate::stage::scripted::{CLUSTER, Scripted};
 use crate::subject::{Subject, WAYS, Way};
 
 fn table(topics: &[(&str, u8)], version: u64) -> Arc<TopicTable> {
@@ -88,7 +88,7 @@ async fn updates_arrive_as_they_were_told_until_the_leader_is_gone() {
 #[tokio::test]
 async fn who_follows_no_leader_is_told_why() {
     for way in WAYS {
-        for error in crate::shared::samples::METADATA_ERRORS {
+        for error in crate::stage::samples::METADATA_ERRORS {
             let service = Arc::new(Scripted::default());
             let subject = Subject::new(way, &service, CLUSTER).await;
             // The client's own feed asks too; both get the same answer.

@@ -10,7 +10,7 @@ use esker_metadata_api::{
 };
 use esker_types::PartitionIndex;
 
-use crate::shared::samples::name;
+use crate::stage::samples::name;
 use crate::subject::{Subject, WAYS};
 use crate::world::{CLUSTER, World, made};
 

@@ -1,4 +1,4 @@
-//! One suite for whoever answers the four traits: in this process, and over the internal API.
+//! One suite for whoever answers the five traits: in this process, and over the internal API.
 //!
 //! `exact` asks a scripted service: every question arrives as it was put, every answer and every
 //! kind of error comes back as it was given. `service` asks the real metadata service.
@@ -9,8 +9,9 @@
 mod exact;
 mod feeds;
 mod groups;
+mod pods;
 mod service;
-#[path = "../shared/mod.rs"]
-mod shared;
+#[path = "../stage/mod.rs"]
+mod stage;
 mod subject;
 mod world;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use esker_metadata_api::{Admin, LogIndex, Sequencer, TopicAdmin, TopicTable};
+use esker_metadata_api::{Admin, LogIndex, Pods, Sequencer, TopicAdmin, TopicTable};
 use esker_types::ClusterId;
 
-use crate::shared::running::{Client, Service, Serving, config, until};
+use crate::stage::running::{Client, Service, Serving, config, until};
 
 /// How a service is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,13 @@ pub(crate) enum Way {
 
 pub(crate) const WAYS: [Way; 2] = [Way::InProcess, Way::Remote];
 
-/// The four traits.
+/// The five traits.
 pub(crate) struct Subject {
     pub(crate) sequencer: Arc<dyn Sequencer>,
     pub(crate) log_index: Arc<dyn LogIndex>,
     pub(crate) admin: Arc<dyn Admin>,
     pub(crate) topic_admin: Arc<dyn TopicAdmin>,
+    pub(crate) pods: Arc<dyn Pods>,
     remote: Option<(Client, Serving)>,
 }
 
@@ -35,6 +36,7 @@ impl Subject {
                 log_index: service.clone(),
                 admin: service.clone(),
                 topic_admin: service.clone(),
+                pods: service.clone(),
                 remote: None,
             },
             Way::Remote => {
@@ -45,7 +47,8 @@ impl Subject {
                     sequencer: remote.clone(),
                     log_index: remote.clone(),
                     admin: remote.clone(),
-                    topic_admin: remote,
+                    topic_admin: remote.clone(),
+                    pods: remote,
                     remote: Some((client, serving)),
                 }
             }

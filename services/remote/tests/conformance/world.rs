@@ -27,8 +27,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use crate::shared::running::NODE;
-use crate::shared::samples::name;
+use crate::stage::running::NODE;
+use crate::stage::samples::name;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([5; 16]);
 

@@ -12,9 +12,9 @@ use esker_types::ProducerId;
 use futures::FutureExt as _;
 
 use crate::proxy::Proxy;
-use crate::shared::running::{Client, Serving, anywhere, config, parts, server_config, until};
-use crate::shared::samples::{SESSION, registered};
-use crate::shared::scripted::{CLUSTER, Scripted};
+use crate::stage::running::{Client, Serving, anywhere, config, parts, server_config, until};
+use crate::stage::samples::{SESSION, registered};
+use crate::stage::scripted::{CLUSTER, Scripted};
 
 fn id(value: i64) -> ProducerId {
     ProducerId::from_wire(value).unwrap()

@@ -15,9 +15,9 @@ use esker_types::ProducerId;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::mpsc;
 
-use crate::shared::running::{Client, Serving, anywhere, config, parts, server_config, until};
-use crate::shared::samples::registered;
-use crate::shared::scripted::{CLUSTER, Scripted};
+use crate::stage::running::{Client, Serving, anywhere, config, parts, server_config, until};
+use crate::stage::samples::registered;
+use crate::stage::scripted::{CLUSTER, Scripted};
 
 fn id() -> ProducerId {
     ProducerId::from_wire(1).unwrap()

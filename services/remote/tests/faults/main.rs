@@ -6,7 +6,7 @@ mod calls;
 mod limits;
 mod proxy;
 mod routes;
-#[path = "../shared/mod.rs"]
-mod shared;
 mod slow;
+#[path = "../stage/mod.rs"]
+mod stage;
 mod versions;

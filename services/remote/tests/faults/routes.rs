@@ -6,8 +6,8 @@ use esker_metadata_api::{Admin as _, FeedUpdate, LogIndex as _, MetadataError, T
 use esker_types::ProducerId;
 use tokio::sync::mpsc;
 
-use crate::shared::running::{Client, LeaderAt, Serving, config, parts, server_config};
-use crate::shared::scripted::{CLUSTER, Scripted};
+use crate::stage::running::{Client, LeaderAt, Serving, config, parts, server_config};
+use crate::stage::scripted::{CLUSTER, Scripted};
 
 fn id(value: i64) -> ProducerId {
     ProducerId::from_wire(value).unwrap()

@@ -6,8 +6,8 @@ use esker_metadata_api::{Admin as _, MetadataError};
 use esker_remote::{ConnectError, PROTOCOL_MAX, PeerCondition, Protocols};
 use esker_types::{ClusterId, ProducerId};
 
-use crate::shared::running::{Client, Serving, config, parts, server_config};
-use crate::shared::scripted::{CLUSTER, Scripted};
+use crate::stage::running::{Client, Serving, config, parts, server_config};
+use crate::stage::scripted::{CLUSTER, Scripted};
 
 fn why(client: &Client) -> Arc<ConnectError> {
     match client.remote.peers().remove(0).condition {

@@ -81,10 +81,7 @@ impl S2Lite {
     /// Creates the basin and a stream and writes one record; fails while it is not up.
     pub(crate) async fn first_record(&self) -> anyhow::Result<()> {
         let basin = self.client()?.args(["create-basin", BASIN]);
-        let made = basin
-            .args(["--create-stream-on-append"])
-            .run()
-            .await?;
+        let made = basin.args(["--create-stream-on-append"]).run().await?;
         ensure!(
             made.status.success() || made.err().contains("already exists"),
             "{}",

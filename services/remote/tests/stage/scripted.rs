@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use esker_metadata_api::{
-    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError, CreateTopic,
-    CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError, DeleteTopicError, FeedUpdate,
-    GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership, ListedOffset, LogIndex,
-    LogIndexError, MetadataError, OffsetQuery, Registered, ReserveError, ReserveReply,
-    ReserveRequest, Sequencer, SessionEnd, Topic, TopicAdmin, TopicRef, TopicTable, WrittenReport,
+    ActiveProducer, Admin, AlterBroker, AlterBrokerError, AlterTopic, AlterTopicError,
+    AnnounceError, CreateTopic, CreateTopicError, CreatedTopic, DeleteBefore, DeleteRecordsError,
+    DeleteTopicError, FeedUpdate, GroupReply, GroupRequest, IndexFeed, IndexSlice, Leadership,
+    ListedOffset, LogIndex, LogIndexError, MetadataError, OffsetQuery, Pod, PodLease, Pods,
+    Registered, ReserveError, ReserveReply, ReserveRequest, Sequencer, SessionEnd, Topic,
+    TopicAdmin, TopicRef, TopicTable, WrittenReport,
 };
 use esker_types::{ClusterId, Offset, ProducerId, SessionId, TopicPartition};
 use futures::FutureExt as _;
@@ -42,6 +43,7 @@ pub(crate) struct Script {
     pub(crate) alter_broker: Queue<Result<(), AlterBrokerError>>,
     pub(crate) producers: Queue<Result<Vec<ActiveProducer>, LogIndexError>>,
     pub(crate) leadership: Queue<Result<Leadership, MetadataError>>,
+    pub(crate) announce: Queue<Result<PodLease, AnnounceError>>,
 }
 
 /// The service.
@@ -244,5 +246,11 @@ impl TopicAdmin for Scripted {
 
     fn leadership(&self) -> BoxFuture<'_, Result<Leadership, MetadataError>> {
         self.answer(&"leadership", |script| &mut script.leadership)
+    }
+}
+
+impl Pods for Scripted {
+    fn announce(&self, pod: Pod) -> BoxFuture<'_, Result<PodLease, AnnounceError>> {
+        self.answer(&pod, |script| &mut script.announce)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_env::{Env, Shutdown, ShutdownTrigger, TaskGroup};
-use esker_metadata_api::{Admin, LogIndex, Sequencer, TopicAdmin};
+use esker_metadata_api::{Admin, LogIndex, Pods, Sequencer, TopicAdmin};
 use esker_remote::{
     LeaderHint, NoHint, RemoteConfig, RemoteMetadata, RemoteServer, ServerConfig, ServerMetrics,
     ServerParts,
@@ -15,8 +15,8 @@ use esker_types::ClusterId;
 pub(crate) const NODE: i32 = 1;
 
 /// All that a service is.
-pub(crate) trait Service: Sequencer + LogIndex + Admin + TopicAdmin {}
-impl<T: Sequencer + LogIndex + Admin + TopicAdmin> Service for T {}
+pub(crate) trait Service: Sequencer + LogIndex + Admin + TopicAdmin + Pods {}
+impl<T: Sequencer + LogIndex + Admin + TopicAdmin + Pods> Service for T {}
 
 /// A leader at a fixed place.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(crate) fn parts<S: Service>(service: &Arc<S>) -> ServerParts {
         log_index: service.clone(),
         admin: service.clone(),
         topic_admin: service.clone(),
+        pods: service.clone(),
         hint: Arc::new(NoHint),
     }
 }
