@@ -125,7 +125,7 @@ faults-long: ## all rows of the fault matrix, again with new seeds: MINUTES=60; 
 	cargo build --quiet --workspace --bins --tests
 	$(CARGO_BIN)/esker-faults --minutes $${MINUTES:-60} $(ARGS)
 
-proof: sim ## simulations and short fault rows, then docs/reliability-figures.md from what they counted
+proof: sim sim-planted ## simulations, planted bugs and short fault rows, then docs/reliability-figures.md from what they counted
 	cargo build --quiet --workspace --bins --tests
 	$(CARGO_BIN)/esker-faults --short --json $(PROOF)/faults.json
 	tests/sim/page.py $(PROOF)

@@ -1,4 +1,4 @@
-//! The client: the four traits over connections to metadata servers, one of which leads.
+//! The client: the five traits over connections to metadata servers, one of which leads.
 //!
 //! [`RemoteMetadata`] is the handle that the roles hold; [`RemoteTask`] dials, drives connections
 //! and follows the topics. A call goes to the server that led last; one that surely was not done

@@ -1,4 +1,4 @@
-//! The internal API: the four traits of `metadata-api` between processes, over gRPC.
+//! The internal API: the five traits of `metadata-api` between processes, over gRPC.
 //!
 //! [`RemoteServer`] serves any implementation of them on a port of its own; [`RemoteMetadata`] is
 //! one, over the addresses of such servers. What was surely not done is told apart from what may

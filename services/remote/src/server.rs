@@ -1,4 +1,4 @@
-//! The server: takes connections in, serves calls of the four traits, stops in order.
+//! The server: takes connections in, serves calls of the five traits, stops in order.
 //!
 //! Stop: no new connection → calls in hand are answered, feeds end → connections are closed.
 //! Bounds: connections, streams of each, calls of all, bytes being received.
