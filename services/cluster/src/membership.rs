@@ -124,7 +124,8 @@ impl Membership {
 }
 
 impl MembershipTask {
-    /// Announces until asked to stop.
+    /// Announces until asked to stop, and once more then: a process that drains is named to no
+    /// client from that moment on.
     pub async fn run(self, shutdown: Shutdown) {
         let mut changes = self.here.subscribe();
         let mut is_clash_told = false;
@@ -148,10 +149,16 @@ impl MembershipTask {
             }
             tokio::select! {
                 biased;
-                () = shutdown.requested() => return,
+                () = shutdown.requested() => break,
                 _ = changes.changed() => {}
                 () = clock.sleep(POD_ANNOUNCE_EVERY) => {}
             }
+        }
+        let last = Pod::clone(&changes.borrow());
+        if last.is_draining {
+            let announcing = self.pods.announce(last);
+            // Whether it is heard or not, the process ends.
+            let _ = timeout(self.env.clock.as_ref(), ANSWER_WITHIN, announcing).await;
         }
     }
 

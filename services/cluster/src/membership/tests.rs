@@ -141,6 +141,23 @@ async fn who_drains_is_told_without_waiting_for_the_next_turn() {
     assert!(script.heard.lock().unwrap().last().unwrap().is_draining);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_stops_at_once_is_told_to_drain_all_the_same() {
+    let script = Arc::new(Script::default());
+    let (membership, task) = started(&script, true);
+    let (trigger, shutdown) = Shutdown::new();
+    let clock = Env::system().clock;
+
+    let stopping = async {
+        clock.sleep(Duration::from_millis(10)).await;
+        membership.drain();
+        trigger.request();
+    };
+    futures::join!(task.run(shutdown), stopping);
+
+    assert!(script.heard.lock().unwrap().last().unwrap().is_draining);
+}
+
 #[test]
 fn a_fixed_cluster_has_all_that_it_was_given() {
     let membership = Membership::fixed(pod(1, 1), [pod(2, 2), pod(3, 1)]);
