@@ -46,7 +46,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
-{{- define "esker.advertise" -}}
+{{/* Where clients begin. All roles in one, or `single`: the address that they are told, too. */}}
+{{- define "esker.bootstrap" -}}
 {{- $host := printf "%s.%s.svc.%s" (include "esker.fullname" .) .Release.Namespace .Values.clusterDomain -}}
 {{- printf "%s:%d" (default $host .Values.advertise.host) (int (default .Values.service.kafka.port .Values.advertise.port)) -}}
 {{- end }}
@@ -70,11 +71,11 @@ file:///data
 {{- end }}
 
 {{- define "esker.budgets" -}}
-{{- $limit := include "esker.mebibytes" .Values.defaults.resources.memory | int64 -}}
-{{- $produce := default (div $limit 4) .Values.defaults.produceBufferMi | int64 -}}
-{{- $cache := default (div $limit 4) .Values.defaults.cacheMi | int64 -}}
+{{- $limit := include "esker.mebibytes" .resources.memory | int64 -}}
+{{- $produce := default (div $limit 4) .produceBufferMi | int64 -}}
+{{- $cache := default (div $limit 4) .cacheMi | int64 -}}
 {{- if gt (add $produce $cache 512) $limit -}}
-{{- fail (printf "defaults.resources.memory is %d MiB, but the produce buffer (%d MiB), the cache (%d MiB) and 512 MiB for everything else need %d MiB: raise the memory, or lower defaults.produceBufferMi or defaults.cacheMi" $limit $produce $cache (add $produce $cache 512)) -}}
+{{- fail (printf "%sresources.memory is %d MiB, but the produce buffer (%d MiB), the cache (%d MiB) and 512 MiB for everything else need %d MiB: raise the memory, or lower %sproduceBufferMi or %scacheMi" .where $limit $produce $cache (add $produce $cache 512) .where .where) -}}
 {{- end -}}
 produce-buffer-bytes = {{ mul $produce 1048576 }}
 cache-bytes = {{ mul $cache 1048576 }}
@@ -133,15 +134,26 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* The settings file: values as TOML, which JSON's texts, numbers and truths are. */}}
+{{/* The settings file of a pool: values as TOML, which JSON's texts, numbers and truths are. */}}
 {{- define "esker.toml" -}}
+{{- $pool := .pool -}}
+{{- with .root -}}
 store = {{ include "esker.storeUrl" . | quote }}
-role = "all"
+role = {{ $pool.role | quote }}
+{{- if ne $pool.role "metadata" }}
 kafka-listen = "{{ .Values.listenAddress }}:9092"
+{{- end }}
 http-listen = "{{ .Values.listenAddress }}:8080"
-advertise = {{ include "esker.advertise" . | quote }}
+{{- if $pool.isOneAddress }}
+advertise = {{ include "esker.bootstrap" . | quote }}
+{{- end }}
 drain-timeout-ms = {{ mul .Values.drainSeconds 1000 }}
-{{ include "esker.budgets" . }}
+{{- if ne $pool.role "metadata" }}
+{{ include "esker.budgets" $pool }}
+{{- end }}
+{{- if eq .Values.mode "distributed" }}
+{{ include "esker.internal" (dict "root" . "pool" $pool) }}
+{{- end }}
 {{- with .Values.clusterId }}
 cluster-id = {{ . | quote }}
 {{- end }}
@@ -162,25 +174,5 @@ s3-checksum = {{ $s3.checksum | quote }}
 {{ $name }} = {{ if kindIs "float64" $value }}{{ int64 $value }}{{ else }}{{ toJson $value }}{{ end }}
 {{- end }}
 {{- end }}
-
-{{/* What the schema cannot see, because it is in two places. */}}
-{{- define "esker.check" -}}
-{{- $values := .Values -}}
-{{- if eq $values.mode "distributed" -}}
-{{- fail "mode: distributed is not available: this version of Esker runs all roles in one process; use mode: standalone" -}}
-{{- end -}}
-{{- if and (eq $values.store.type "s3") (not $values.store.s3.bucket) -}}
-{{- fail "store.s3.bucket is needed: the bucket is Esker's only state (or store.type: directory, for a trial)" -}}
-{{- end -}}
-{{- if and (eq $values.store.type "directory") (ne (int $values.standalone.replicas) 1) -}}
-{{- fail "store.type: directory works with standalone.replicas: 1 only: a standby on another node would not see the volume" -}}
-{{- end -}}
-{{- if and (ne $values.service.kafka.type "ClusterIP") (not $values.advertise.host) -}}
-{{- fail (printf "service.kafka.type: %s needs advertise.host: clients outside the cluster cannot resolve the Service's name" $values.service.kafka.type) -}}
-{{- end -}}
-{{- range $values.defaults.extraEnv -}}
-{{- if has .name (list "ESKER_STORE" "ESKER_ROLE" "ESKER_KAFKA_LISTEN" "ESKER_HTTP_LISTEN" "ESKER_HTTP_ADVERTISE" "ESKER_DRAIN_TIMEOUT_MS") -}}
-{{- fail (printf "defaults.extraEnv: %s is set by the chart, and probes, Services and the grace period rely on it" .name) -}}
-{{- end -}}
-{{- end -}}
 {{- end }}
+

@@ -33,15 +33,15 @@ def one(found: list[dict], kind: str, name: str = "") -> dict:
     return match
 
 
+def workloads(found: list[dict]) -> dict[str, dict]:
+    """What makes the server's pods, by name."""
+    return {o["metadata"]["name"]: o for o in found if o["kind"] in ("Deployment", "StatefulSet")}
+
+
 def containers(found: list[dict]):
     """Each pod's spec and container, the tests' too."""
-    for item in found:
-        if item["kind"] == "Pod":
-            pod = item["spec"]
-        elif item["kind"] == "Deployment":
-            pod = item["spec"]["template"]["spec"]
-        else:
-            continue
+    pods = [item["spec"]["template"]["spec"] for item in workloads(found).values()]
+    for pod in pods + [item["spec"] for item in found if item["kind"] == "Pod"]:
         for container in pod["containers"]:
             yield pod, container
 

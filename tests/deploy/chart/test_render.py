@@ -1,12 +1,13 @@
 """What the chart renders, for every variant in helm/esker/ci: valid, as expected, unchanged."""
 
 import os
+import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import CHART, MINIMAL, VARIANTS, containers, helm, objects, one, template
+from conftest import CHART, MINIMAL, VARIANTS, containers, helm, objects, one, template, workloads
 
 KUBERNETES = ["1.30", "1.33", "1.35"]
 GOLDEN = Path(__file__).parent / "golden"
@@ -107,19 +108,23 @@ def test_values_become_settings():
 @pytest.mark.parametrize("values", VARIANTS, ids=lambda path: path.stem)
 def test_esker_takes_the_settings_and_the_arguments_of_the_pod(values, tmp_path):
     found = objects("--values", values)
-    file = tmp_path / "esker.toml"
-    [file_text] = [o["data"]["esker.toml"] for o in found if "esker.toml" in o.get("data", {})]
-    file.write_text(file_text)
-    container = one(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    given = [a.replace("$(POD_IP)", "fd00::7") for a in container["args"] if a != "serve"]
-    given = [f"--config={file}" if a.startswith("--config=") else a for a in given]
+    [files] = [o["data"] for o in found if o["kind"] == "ConfigMap" and any(".toml" in name for name in o["data"])]
+    for name, workload in workloads(found).items():
+        container = workload["spec"]["template"]["spec"]["containers"][0]
+        known = {"$(POD_IP)": "fd00::7", "$(POD_NAME)": f"{name}-0"}
+        given = [re.sub(r"\$\(\w+\)", lambda match: known[match[0]], a) for a in container["args"] if a != "serve"]
+        [file] = [tmp_path / Path(a).name for a in given if a.startswith("--config=")]
+        file.write_text(files[file.name])
+        given = [f"--config={file}" if a.startswith("--config=") else a for a in given]
 
-    done = subprocess.run([os.environ["ESKER_BIN"], "config", "show", *given], env={}, capture_output=True, text=True)
+        command = [os.environ["ESKER_BIN"], "config", "show", *given]
+        done = subprocess.run(command, env={}, capture_output=True, text=True)
 
-    assert done.returncode == 0, done.stderr
-    origins = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert str(file) in origins["store"] and str(file) in origins["advertise"]
-    assert origins["http-advertise"].endswith("flag")
+        assert done.returncode == 0, done.stderr
+        origins = {line.split()[0]: line for line in done.stdout.splitlines()}
+        assert str(file) in origins["store"] and str(file) in origins["role"]
+        assert origins["http-advertise"].endswith("flag")
+        assert "advertise" in origins or "role = \"metadata\"" in file.read_text()
 
 
 def test_the_largest_numbers_stay_whole():

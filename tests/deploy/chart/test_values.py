@@ -10,10 +10,11 @@ OWNED = {
     "store", "role", "kafka-listen", "http-listen", "advertise", "http-advertise", "cluster-id",
     "s3-endpoint", "s3-region", "s3-path-style", "s3-access-key-id", "s3-secret-access-key",
     "s3-session-token", "s3-checksum", "produce-buffer-bytes", "cache-bytes", "drain-timeout-ms",
+    "metadata", "zone", "internal-listen", "internal-advertise",
+    "internal-tls-cert", "internal-tls-key", "internal-tls-ca",
 }  # fmt: skip
 
 REFUSED = [
-    ("mode=distributed", "mode: distributed is not available"),
     ("mode=both", "mode"),
     ("store.s3.bucket=", "store.s3.bucket is needed"),
     ("store.s3.bucket=No_Bucket", "bucket"),
@@ -51,6 +52,37 @@ REFUSED = [
     ("listenAddress=127.0.0.1", "listenAddress"),
     ("serviceAccount.annotations.a.b=x", "annotations"),
     ("fullnameOverride=Big", "fullnameOverride"),
+    ("mode=distributed,store.s3.bucket=", "store.s3.bucket is needed"),
+    ("mode=distributed,store.type=directory", "works with mode: standalone only"),
+    ("mode=distributed,standalone.replicas=1,store.type=directory", "works with mode: standalone only"),
+    ("mode=distributed,config.node-id=7", "draws an id of its own"),
+    ("mode=distributed,advertise.host=kafka.example.com", "need distributed.advertise: single"),
+    ("mode=distributed,advertise.port=19092", "need distributed.advertise: single"),
+    ("mode=distributed,distributed.advertise=single,service.kafka.type=NodePort", "needs advertise.host"),
+    ("mode=distributed,distributed.advertise=dns", "advertise"),
+    (f"mode=distributed,fullnameOverride={'n' * 44}", "at most 43 characters"),
+    ("mode=distributed,distributed.fetch.cacheMi=1025", "distributed.fetch: resources.memory is 2048 MiB"),
+    ("mode=distributed,distributed.ingest.resources.memory=512Mi", "distributed.ingest: resources.memory is 512 MiB"),
+    ("mode=distributed,distributed.ingest.resources.limits=1", "limits"),
+    ("mode=distributed,distributed.ingest.extraEnv[0].name=ESKER_ZONE", "distributed.ingest: extraEnv: ESKER_ZONE"),
+    ("mode=distributed,defaults.extraEnv[0].name=ESKER_METADATA", "ESKER_METADATA is set by the chart"),
+    ("mode=distributed,distributed.ingest.autoscaling.enabled=true,distributed.ingest.autoscaling.minReplicas=7",
+     "minReplicas (7) is more than maxReplicas (6)"),
+    ("mode=distributed,distributed.ingest.pools[0].name=a,distributed.ingest.pools[1].name=a", "two have the name a"),
+    ("mode=distributed,distributed.fetch.pools[0].zone=a", "name"),
+    ("mode=distributed,distributed.fetch.pools[0].name=A", "name"),
+    ("mode=distributed,distributed.fetch.pools[0].name=a,distributed.fetch.pools[0].pool=b", "'pool'"),
+    ("distributed.ingest.zone=a\\,b", "zone"),
+    ("distributed.ingest.replicas=0", "replicas"),
+    ("distributed.ingest.replicas=null", "replicas"),
+    ("distributed.metadata.replicas=10", "replicas"),
+    ("distributed.metadata.autoscaling.enabled=true", "autoscaling"),
+    ("distributed.metadata.zone=a", "zone"),
+    ("distributed.compactor.replicas=1", "compactor"),
+    ("distributed.fetch.pdb.maxUnavailable=0", "maxUnavailable"),
+    ("distributed.fetch.pdb.maxUnavailable=0%", "maxUnavailable"),
+    ("distributed.internalTls.existingSecret.certKey=x", "certKey"),
+    ("distributed.internalTls.existingSecret.caKey=", "caKey"),
 ]  # fmt: skip
 
 
@@ -64,20 +96,38 @@ def test_a_wrong_value_is_refused_with_its_reason(wrong, reason):
 
 def test_the_values_at_the_bounds_are_taken():
     for right in ["standalone.replicas=9", "defaults.cacheMi=1024", "config.segment-bytes=8388608",
-                  "drainSeconds=600", "preStopSeconds=300", "defaults.resources.memory=1024Mi"]:  # fmt: skip
+                  "drainSeconds=600", "preStopSeconds=300", "defaults.resources.memory=1024Mi",
+                  f"mode=distributed,fullnameOverride={'n' * 43}", "mode=distributed,distributed.fetch.cacheMi=1024",
+                  "mode=distributed,distributed.metadata.resources.memory=128Mi,distributed.metadata.replicas=9",
+                  "mode=distributed,distributed.fetch.pdb.maxUnavailable=100%",
+                  "mode=distributed,service.kafka.type=LoadBalancer"]:  # fmt: skip
         done = template(*MINIMAL, "--set", right)
 
         assert done.returncode == 0, done.stderr
 
 
-def walk(schema: dict, path: tuple = ()):
-    yield path, schema
-    for name, inner in schema.get("properties", {}).items():
-        yield from walk(inner, (*path, name))
+def resolved(schema: dict, node: dict) -> dict:
+    """What a reference points at."""
+    while "$ref" in node:
+        target = schema
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+def walk(schema: dict, node: dict, path: tuple = ()):
+    """Every value with its path; those of a pool too."""
+    node = resolved(schema, node)
+    yield path, node
+    for name, inner in node.get("properties", {}).items():
+        yield from walk(schema, inner, (*path, name))
+    if path[-1:] == ("pools",):
+        yield from walk(schema, node["items"], (*path, "[]"))
 
 
 def test_every_value_is_described_and_no_object_is_open(schema):
-    for path, node in walk(schema):
+    for path, node in walk(schema, schema):
         if "extraEnv" in path and path[-1] == "name":
             continue
         assert node.get("description"), path
@@ -87,16 +137,27 @@ def test_every_value_is_described_and_no_object_is_open(schema):
 
 def test_the_schema_has_what_the_values_have(schema, defaults):
     def keys(values, node, path):
-        known = node.get("properties")
-        if known is None or path == ("config",):
+        node = resolved(schema, node)
+        known = set(node.get("properties", {}))
+        if not known or path == ("config",):
             return
-        missing = set(values) ^ (set(known) - ({"global"} if not path else set()))
-        assert not missing, (path, missing)
+        if not path:
+            known -= {"global"}
+        if path[:1] == ("distributed",) and len(path) == 2 and path != ("distributed", "internalTls"):
+            assert set(defaults["defaults"]) <= known, "a role may have all of the defaults"
+            known -= set(defaults["defaults"])
+        assert set(values) == known, (path, set(values) ^ known)
         for name, inner in values.items():
             if isinstance(inner, dict):
-                keys(inner, known[name], (*path, name))
+                keys(inner, node["properties"][name], (*path, name))
 
     keys(defaults, schema, ())
+
+
+def test_a_pool_takes_what_its_role_takes(schema):
+    role, pool = (set(schema["$defs"][name]["properties"]) for name in ("role", "pool"))
+
+    assert role - {"pools"} == pool - {"name"}
 
 
 def test_every_setting_of_serve_is_a_value_or_is_the_charts(schema):
