@@ -48,14 +48,15 @@ impl Redirects {
         if version < REPLICA_FROM {
             return None;
         }
-        let rack = (!rack.is_empty()).then_some(rack);
-        let reader = placement.reader(topic_partition, rack)?;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (connection_id, topic_partition);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the placement is asked: it weighs all processes.
         let last = told.get(&key);
         if last.is_some_and(|last| now.since(*last) < REDIRECT_EVERY) {
             return None;
         }
+        let rack = (!rack.is_empty()).then_some(rack);
+        let reader = placement.reader(topic_partition, rack)?;
         told.insert(key, now);
         if told.len() > REDIRECTS_MAX {
             // Connections count up: the first one is the oldest and most likely closed.
