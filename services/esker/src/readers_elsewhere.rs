@@ -19,11 +19,12 @@ impl ReadersElsewhere {
 }
 
 impl ReadPlacement for ReadersElsewhere {
+    fn serves_all(&self) -> bool {
+        self.membership.here().roles.has(Roles::FETCH)
+    }
+
     fn reader(&self, at: TopicPartition, rack: Option<&str>) -> Option<i32> {
         let pod = self.membership.here();
-        if pod.roles.has(Roles::FETCH) {
-            return None;
-        }
         let here = Member {
             node_id: pod.node_id,
             // Not looked at: readers are told node ids.
@@ -80,7 +81,8 @@ mod tests {
         let alone = Membership::fixed(pod(1, Roles::INGEST, "a"), []);
 
         let reader = |membership: &Membership, rack| {
-            ReadersElsewhere::new(membership.clone()).reader(at(), rack)
+            let readers = ReadersElsewhere::new(membership.clone());
+            (!readers.serves_all()).then(|| readers.reader(at(), rack))?
         };
         assert_eq!(reader(&ingest, None), Some(2));
         assert_eq!(reader(&ingest, Some("b")), Some(3));

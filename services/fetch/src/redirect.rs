@@ -17,6 +17,9 @@ const REPLICA_FROM: i16 = 11;
 
 /// Knows who serves the records of a partition.
 pub trait ReadPlacement: Debug + Send + Sync + 'static {
+    /// Whether this process serves whoever comes: then nothing else is asked.
+    fn serves_all(&self) -> bool;
+
     /// The node id of the process that readers of `rack` ask; `None`: this one.
     fn reader(&self, topic_partition: TopicPartition, rack: Option<&str>) -> Option<i32>;
 }
@@ -45,7 +48,7 @@ impl Redirects {
         rack: &str,
     ) -> Option<i32> {
         let placement = self.placement.as_ref()?;
-        if version < REPLICA_FROM {
+        if version < REPLICA_FROM || placement.serves_all() {
             return None;
         }
         let key = (connection_id, topic_partition);
@@ -76,6 +79,10 @@ mod tests {
     struct Elsewhere;
 
     impl ReadPlacement for Elsewhere {
+        fn serves_all(&self) -> bool {
+            false
+        }
+
         fn reader(&self, at: TopicPartition, rack: Option<&str>) -> Option<i32> {
             match (at.partition.get(), rack) {
                 (0, _) => None,
