@@ -246,11 +246,13 @@ impl Shared {
         request: &FetchRequest,
         admitted: &mut AdmittedFetch,
     ) {
-        let now = self.env.clock.now();
-        let client = (context.connection_id, context.api_version);
+        if !self.redirects.may_send(context.api_version) {
+            return;
+        }
+        let (now, id) = (self.env.clock.now(), context.connection_id);
         let elsewhere = |intent: &ReadIntent| {
             self.redirects
-                .elsewhere(now, client, intent.topic_partition, &request.rack_id)
+                .elsewhere(now, id, intent.topic_partition, &request.rack_id)
         };
         let intents = admitted.job.intents.iter().enumerate();
         admitted.job.elsewhere = intents

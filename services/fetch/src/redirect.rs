@@ -39,18 +39,21 @@ impl Redirects {
         }
     }
 
-    /// Where this reader is sent; `None`: it is served here.
+    /// Whether any reader of this version may be sent elsewhere.
+    pub(crate) fn may_send(&self, version: i16) -> bool {
+        let sends = |placement: &Arc<dyn ReadPlacement>| !placement.serves_all();
+        version >= REPLICA_FROM && self.placement.as_ref().is_some_and(sends)
+    }
+
+    /// Where this reader is sent; `None`: it is served here. Asked only if [`Self::may_send`].
     pub(crate) fn elsewhere(
         &self,
         now: MonotonicTime,
-        (connection_id, version): (u64, i16),
+        connection_id: u64,
         topic_partition: TopicPartition,
         rack: &str,
     ) -> Option<i32> {
         let placement = self.placement.as_ref()?;
-        if version < REPLICA_FROM || placement.serves_all() {
-            return None;
-        }
         let key = (connection_id, topic_partition);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the placement is asked: it weighs all processes.
@@ -107,7 +110,7 @@ mod tests {
     fn a_reader_is_sent_once_and_served_when_it_comes_back_at_once() {
         let redirects = redirects();
         let now = MonotonicTime::default();
-        let ask = |now| redirects.elsewhere(now, (1, 11), partition(1), "b");
+        let ask = |now| redirects.elsewhere(now, 1, partition(1), "b");
 
         assert_eq!(ask(now), Some(22));
         assert_eq!(ask(now), None);
@@ -120,14 +123,10 @@ mod tests {
         let redirects = redirects();
         let now = MonotonicTime::default();
 
-        assert_eq!(redirects.elsewhere(now, (1, 10), partition(1), ""), None);
-        assert_eq!(redirects.elsewhere(now, (1, 11), partition(0), ""), None);
-        assert_eq!(
-            redirects.elsewhere(now, (1, 11), partition(1), ""),
-            Some(21)
-        );
-        let alone = Redirects::new(None);
-        assert_eq!(alone.elsewhere(now, (1, 11), partition(1), ""), None);
+        assert!(redirects.may_send(11) && !redirects.may_send(10));
+        assert!(!Redirects::new(None).may_send(11));
+        assert_eq!(redirects.elsewhere(now, 1, partition(0), ""), None);
+        assert_eq!(redirects.elsewhere(now, 1, partition(1), ""), Some(21));
     }
 
     #[test]
@@ -136,11 +135,11 @@ mod tests {
         let now = MonotonicTime::default();
         let most = u64::try_from(REDIRECTS_MAX).unwrap();
         for connection in 0..=most {
-            let _ = redirects.elsewhere(now, (connection, 11), partition(1), "");
+            let _ = redirects.elsewhere(now, connection, partition(1), "");
         }
 
         assert_eq!(redirects.told.lock().unwrap().len(), REDIRECTS_MAX);
-        let oldest = redirects.elsewhere(now, (0, 11), partition(1), "");
+        let oldest = redirects.elsewhere(now, 0, partition(1), "");
         assert_eq!(oldest, Some(21), "told anew");
     }
 }
