@@ -44,7 +44,7 @@ const START_EMPTY: Cost = &[
 const START_KILLED: Cost = &[
     ("get", KeyClass::Cluster, 1),
     ("list", KeyClass::Snapshot, 1),
-    ("get", KeyClass::Journal, 7),
+    ("get", KeyClass::Journal, 9),
     ("put", KeyClass::Journal, 3),
     ("put", KeyClass::Session, 1),
     ("get", KeyClass::Session, SEGMENTS + WALK_AHEAD),
@@ -52,7 +52,7 @@ const START_KILLED: Cost = &[
 const START_CLEAN: Cost = &[
     ("get", KeyClass::Cluster, 1),
     ("list", KeyClass::Snapshot, 1),
-    ("get", KeyClass::Journal, 14),
+    ("get", KeyClass::Journal, 16),
     ("put", KeyClass::Journal, 2),
 ];
 /// The probe's requests, its retries while the store is slow included.
