@@ -87,9 +87,18 @@ USUAL_STORES = ["directory", "minio"]
 SHAPE = [("metadata", 2), ("ingest", 3), ("fetch", 2)]
 
 
+def without_node_id(arguments):
+    """A node id that a client insists on belongs to one process: what is left, and the two words about it."""
+    if "--node-id" not in arguments:
+        return arguments, []
+    at = arguments.index("--node-id")
+    return arguments[:at] + arguments[at + 2 :], arguments[at : at + 2]
+
+
 @contextmanager
 def cluster(where, scratch, more, kafka):
     """Processes of one role each; `kafka` is where one of those that take clients listens."""
+    more, named = without_node_id(list(more))
     inside = [f"127.0.0.1:{free_port()}" for _ in range(SHAPE[0][1])]
     free = [kafka]
     with ExitStack() as running:
@@ -101,6 +110,7 @@ def cluster(where, scratch, more, kafka):
                 if role == "metadata":
                     command += ["--internal-listen", inside[number]]
                 else:
+                    command += named if free else []
                     listen = free.pop() if free else f"127.0.0.1:{free_port()}"
                     command += ["--kafka-listen", listen, "--metadata", ",".join(inside)]
                 log = scratch / f"esker-{role}-{number + 1}.log"
