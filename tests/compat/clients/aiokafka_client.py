@@ -304,7 +304,7 @@ async def cluster():
     topic = await create("meta", 3)
     async with admin() as client:
         about = await client.describe_cluster()
-        assert len(about["brokers"]) == 1 and about["cluster_id"], about
+        assert about["brokers"] and about["cluster_id"], about
         assert topic in await client.list_topics()
         (found,) = await client.describe_topics([topic])
         assert sorted(p["partition"] for p in found["partitions"]) == [0, 1, 2]

@@ -294,7 +294,7 @@ def static():
 def cluster():
     topic = create("meta", 3)
     about = admin().describe_cluster(request_timeout=WAIT).result()
-    assert len(about.nodes) == 1 and about.cluster_id
+    assert about.nodes and about.cluster_id
     found = admin().describe_topics(TopicCollection([topic]), request_timeout=WAIT)[topic].result()
     assert [p.id for p in found.partitions] == [0, 1, 2] and not found.is_internal
     assert topic in admin().list_topics(timeout=WAIT).topics

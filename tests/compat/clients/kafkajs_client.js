@@ -253,7 +253,7 @@ const tests = {
   async 'admin: cluster, topics, metadata'() {
     const topic = await create('meta', 3)
     const cluster = await admin.describeCluster()
-    assert.equal(cluster.brokers.length, 1)
+    assert(cluster.brokers.length >= 1)
     assert.ok(cluster.clusterId)
     assert.ok((await admin.listTopics()).includes(topic))
     const {

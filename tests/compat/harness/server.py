@@ -100,7 +100,7 @@ def cluster(where, scratch, more, kafka):
     """Processes of one role each; `kafka` is where one of those that take clients listens."""
     more, named = without_node_id(list(more))
     inside = [f"127.0.0.1:{free_port()}" for _ in range(SHAPE[0][1])]
-    free = [kafka]
+    free, node = [kafka], 0
     with ExitStack() as running:
         for role, count in SHAPE:
             for number in range(count):
@@ -110,7 +110,8 @@ def cluster(where, scratch, more, kafka):
                 if role == "metadata":
                     command += ["--internal-listen", inside[number]]
                 else:
-                    command += named if free else []
+                    node += 1
+                    command += named if named and free else ["--node-id", str(node)]
                     listen = free.pop() if free else f"127.0.0.1:{free_port()}"
                     command += ["--kafka-listen", listen, "--metadata", ",".join(inside)]
                 log = scratch / f"esker-{role}-{number + 1}.log"
