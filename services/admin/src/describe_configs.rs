@@ -11,7 +11,7 @@ use esker_kafka::messages::describe_configs_response::{
 };
 use esker_kafka::messages::{DescribeConfigsRequest, DescribeConfigsResponse, StrBytes};
 use esker_metadata_api::configs::{ConfigDefinition, ConfigKind, TOPIC_CONFIGS};
-use esker_metadata_api::{BrokerScope, Topic, TopicName, TopicTable};
+use esker_metadata_api::{BrokerScope, Topic, TopicName};
 
 use crate::broker_configs::{BrokerConfig, broker_configs, shared_configs};
 use crate::catalogue::View;

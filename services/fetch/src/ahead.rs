@@ -190,7 +190,7 @@ mod tests {
             futures::future::pending().boxed()
         }
 
-        fn missing_blocks(&self, _: SegmentId, _: ByteRange) -> u32 {
+        fn missing_bytes(&self, _: SegmentId, _: ByteRange) -> u64 {
             0
         }
 

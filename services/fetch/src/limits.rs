@@ -40,8 +40,8 @@ pub const AHEAD_QUEUE_MAX: usize = 64;
 pub const AHEAD_PARALLEL: usize = 8;
 /// Ends of cold answers that are remembered, to know a reader that goes on from one.
 pub const AHEAD_PLACES_MAX: usize = 10_000;
-/// Blocks that a read of old records may have in hand while others want some too.
-pub const COLD_SHARE_BLOCKS: u32 = 4;
+/// Bytes of blocks that a read of old records may have in hand while others want some too.
+pub const COLD_SHARE_BYTES: u64 = 4 * 1024 * 1024;
 /// How often a reader that does not go where it is sent is sent again.
 pub const REDIRECT_EVERY: Duration = Duration::from_secs(30);
 /// Readers that are remembered as sent away.

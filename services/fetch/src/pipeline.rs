@@ -121,19 +121,24 @@ impl Pipeline {
     /// Reads within the memory that old records may take now; whether that was less than planned.
     async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> (Served, bool) {
         let heat_of = |part: usize| heat_at(located, part);
-        let wanted = self.reader.cold_blocks(&plan, heat_of);
+        let wanted = self.reader.cold_bytes(&plan, heat_of);
         let grant = self.cold.grant(wanted).await;
-        if grant.blocks >= wanted {
+        if grant.bytes >= wanted {
             return (self.read(job, located, &plan).await, false);
         }
         let mut bytes_max = job.bytes_max;
-        let mut trimmed = plan;
+        let mut trimmed = plan.clone();
         // Small pieces of many segments cost a block each: no other way to know than to plan.
-        while self.reader.cold_blocks(&trimmed, heat_of) > grant.blocks && bytes_max > 1 {
+        while self.reader.cold_bytes(&trimmed, heat_of) > grant.bytes && bytes_max > 1 {
             bytes_max /= 2;
             trimmed = planner::plan(&job.intents, located, bytes_max, job.first);
         }
-        (self.read(job, located, &trimmed).await, true)
+        let served = self.read(job, located, &trimmed).await;
+        if served.bytes > 0 {
+            return (served, true);
+        }
+        // What was planned failed. A reader below the end is never told that there is nothing.
+        (self.read(job, located, &plan).await, false)
     }
 
     /// Reads and assembles what was planned, each partition within what is left.

@@ -88,12 +88,12 @@ impl Reader {
         Self { cache }
     }
 
-    /// Blocks that the cold reads of a plan would have to load, all of which it then holds.
-    pub(crate) fn cold_blocks(&self, plan: &ReadPlan, heat_of: impl Fn(usize) -> Heat) -> u32 {
+    /// About the bytes that the cold reads of a plan would have to load, all of which it then holds.
+    pub(crate) fn cold_bytes(&self, plan: &ReadPlan, heat_of: impl Fn(usize) -> Heat) -> u64 {
         let reads = plan.reads(heat_of).into_iter();
         let cold = reads.filter(|read| read.heat == Heat::Cold);
-        let missing = cold.map(|read| self.cache.missing_blocks(read.segment, read.range));
-        missing.fold(0, u32::saturating_add)
+        let missing = cold.map(|read| self.cache.missing_bytes(read.segment, read.range));
+        missing.fold(0, u64::saturating_add)
     }
 
     /// All bytes of a plan: per intent, per span.

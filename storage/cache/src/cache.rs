@@ -48,9 +48,9 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
         heat: Heat,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>>;
 
-    /// Blocks that a read of `range` would have to load or wait for now. What is there may be gone
-    /// a moment later.
-    fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32;
+    /// About how many bytes a read of `range` would have to load or wait for now: whole blocks, of
+    /// which the last may end with the object. What is there may be gone a moment later.
+    fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64;
 
     /// Forgets what is cached of `range`: the next read asks the bucket.
     fn forget(&self, segment: SegmentId, range: ByteRange);
@@ -105,8 +105,8 @@ macro_rules! forms {
                 self.engine.read(segment, range, heat).boxed()
             }
 
-            fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32 {
-                self.engine.missing_blocks(segment, range)
+            fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64 {
+                self.engine.missing_bytes(segment, range)
             }
 
             fn forget(&self, segment: SegmentId, range: ByteRange) {

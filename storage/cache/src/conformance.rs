@@ -129,8 +129,8 @@ async fn a_written_object_is_read_without_a_request(make: MakeCache) {
         assert_eq!(first, Some(wanted_at), "bytes are shared, not copied");
     }
     let all = range(0, 3 * BLOCK + 5);
-    assert_eq!(world.cache.missing_blocks(segment(1), all), 0);
-    assert_eq!(world.cache.missing_blocks(segment(2), all), 4);
+    assert_eq!(world.cache.missing_bytes(segment(1), all), 0);
+    assert_eq!(world.cache.missing_bytes(segment(2), all), 3 * BLOCK + 10);
     let past = world.read(1, range(3 * BLOCK, 3 * BLOCK + 6)).await;
     assert!(matches!(past, Err(ReadError::Corrupt { .. })));
     assert_eq!(world.gets(), 0, "what was written costs no request");

@@ -104,13 +104,15 @@ impl Engine {
         self.counters.forgets.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn missing_blocks(&self, segment: SegmentId, range: ByteRange) -> u32 {
+    pub(crate) fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64 {
         let is_there = |part| self.store.get(&EntryKey { segment, part }).is_some();
         if is_there(Part::Whole) {
             return 0;
         }
+        // Where the object ends is not known: about as far behind the range as the range reaches.
+        let bytes = |read: &BlockRead| u64::from(BLOCK_BYTES).min(2 * read.wanted.end());
         let missing = blocks_of(range).filter(|read| !is_there(Part::Block(read.block)));
-        u32::try_from(missing.count()).unwrap_or(u32::MAX)
+        missing.map(|read| bytes(&read)).sum()
     }
 
     pub(crate) async fn read(

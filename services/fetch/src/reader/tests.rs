@@ -74,7 +74,7 @@ impl SegmentCache for Stuck {
         std::future::pending().boxed()
     }
 
-    fn missing_blocks(&self, _: SegmentId, _: ByteRange) -> u32 {
+    fn missing_bytes(&self, _: SegmentId, _: ByteRange) -> u64 {
         0
     }
 
