@@ -88,7 +88,7 @@ impl Reader {
         Self { cache }
     }
 
-    /// About the bytes that the cold reads of a plan would have to load, all of which it then holds.
+    /// About the bytes that the cold reads of a plan would have to load, and then holds together.
     pub(crate) fn cold_bytes(&self, plan: &ReadPlan, heat_of: impl Fn(usize) -> Heat) -> u64 {
         let reads = plan.reads(heat_of).into_iter();
         let cold = reads.filter(|read| read.heat == Heat::Cold);
