@@ -227,7 +227,7 @@ async fn a_broker_shows_what_it_was_started_with() {
             assert_eq!(config.read_only, !is_dynamic, "{key}");
         }
     }
-    let asked = versions(Api::DescribeConfigs).into_iter().count();
+    let asked = versions(Api::DescribeConfigs).count();
     assert_eq!(
         world.admin.current_calls(),
         asked,
