@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use esker_metadata_api::Roles;
 use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
+use esker_metadata_api::{Endpoint, Roles};
 use esker_object::UploadChecksum;
 use esker_types::ClusterId;
 
@@ -33,13 +33,6 @@ pub(crate) enum StoreUrl {
     Memory,
 }
 
-/// The address that Kafka clients are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Advertised {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -52,9 +45,9 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InternalSettings {
     pub(crate) listen: Option<SocketAddr>,
-    pub(crate) advertise: Option<Advertised>,
+    pub(crate) advertise: Option<Endpoint>,
     /// Where processes with the role metadata are reached.
-    pub(crate) metadata: Vec<Advertised>,
+    pub(crate) metadata: Vec<Endpoint>,
     pub(crate) tls: Option<TlsFiles>,
 }
 
@@ -109,8 +102,8 @@ pub(crate) struct ServeConfig {
     pub(crate) node_id: Option<i32>,
     pub(crate) kafka_listen: SocketAddr,
     pub(crate) http_listen: SocketAddr,
-    pub(crate) advertise: Option<Advertised>,
-    pub(crate) http_advertise: Option<Advertised>,
+    pub(crate) advertise: Option<Endpoint>,
+    pub(crate) http_advertise: Option<Endpoint>,
     pub(crate) linger: Duration,
     pub(crate) segment_bytes: u32,
     pub(crate) segments_in_flight: usize,
@@ -242,11 +235,11 @@ fn parse_store(text: &str) -> Option<StoreUrl> {
     })
 }
 
-fn parse_advertised(text: &str) -> Option<Advertised> {
+fn parse_advertised(text: &str) -> Option<Endpoint> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = port.parse().ok().filter(|port| *port > 0)?;
-    (!host.is_empty()).then(|| Advertised {
+    (!host.is_empty()).then(|| Endpoint {
         host: host.to_owned(),
         port,
     })
@@ -294,7 +287,7 @@ fn read_node_id(reader: &mut Reader<'_>, roles: Roles) -> Option<i32> {
     set.or((roles == Roles::ALL).then_some(1))
 }
 
-fn parse_advertised_list(text: &str) -> Option<Vec<Advertised>> {
+fn parse_advertised_list(text: &str) -> Option<Vec<Endpoint>> {
     let list: Option<Vec<_>> = text
         .split(',')
         .map(str::trim)
@@ -403,7 +396,7 @@ fn read_store(reader: &mut Reader<'_>) -> StoreUrl {
     store.unwrap_or(StoreUrl::Memory)
 }
 
-fn read_advertised(reader: &mut Reader<'_>, setting: &'static str) -> Option<Advertised> {
+fn read_advertised(reader: &mut Reader<'_>, setting: &'static str) -> Option<Endpoint> {
     let wanted = "host:port is wanted, such as kafka.example.com:9092";
     reader.optional(setting, wanted, parse_advertised)
 }
@@ -417,12 +410,8 @@ fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
 impl ServeConfig {
     /// Where other processes of the cluster can ask this one whether it lives.
     pub(crate) fn http_address(&self) -> String {
-        match &self.http_advertise {
-            // It becomes the authority of a URL: there an IPv6 address stands in brackets.
-            Some(Advertised { host, port }) if host.contains(':') => format!("[{host}]:{port}"),
-            Some(Advertised { host, port }) => format!("{host}:{port}"),
-            None => self.http_listen.to_string(),
-        }
+        let advertised = self.http_advertise.as_ref().map(Endpoint::to_string);
+        advertised.unwrap_or_else(|| self.http_listen.to_string())
     }
 
     /// Checks all values together.

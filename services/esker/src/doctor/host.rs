@@ -1,7 +1,8 @@
 //! The machine: open files, memory, whether the advertised name resolves.
 
-use crate::config::{Advertised, ServeConfig};
+use esker_metadata_api::Endpoint;
 
+use crate::config::ServeConfig;
 use super::finding::{Examined, Finding};
 
 /// Connections, segments in flight and the store's connections want so many.
@@ -64,8 +65,8 @@ fn memory_bytes(config: &ServeConfig, memory: &str, limit: &str) -> Finding {
     }
 }
 
-async fn resolves(advertised: &Advertised) -> Finding {
-    let Advertised { host, port } = advertised;
+async fn resolves(advertised: &Endpoint) -> Finding {
+    let Endpoint { host, port } = advertised;
     let (check, tried) = ("advertised name", format!("resolve {host}"));
     match tokio::net::lookup_host((host.as_str(), *port)).await {
         Ok(addresses) => {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use esker_env::Env;
 use esker_metadata::{MetadataService, MetadataStatus};
-use esker_metadata_api::{Admin, LogIndex, Pods, Sequencer, TopicAdmin};
+use esker_metadata_api::{Admin, Endpoint, LogIndex, Pods, Sequencer, TopicAdmin};
 use esker_remote::{ClientTls, Identity, RemoteConfig, RemoteMetadata, RemoteTask};
 use esker_types::ClusterId;
 
-use crate::config::{Advertised, ServeConfig};
+use crate::config::ServeConfig;
 
 /// Between two questions whether the metadata service answers, at the start.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -30,14 +30,6 @@ pub(crate) struct Access {
 enum Place {
     Here(MetadataService),
     Elsewhere(RemoteMetadata),
-}
-
-/// As the authority of an address: IPv6 in brackets.
-pub(crate) fn authority(at: &Advertised) -> String {
-    match at.host.contains(':') {
-        true => format!("[{}]:{}", at.host, at.port),
-        false => format!("{}:{}", at.host, at.port),
-    }
 }
 
 impl Access {
@@ -72,7 +64,7 @@ impl Access {
             let place = Place::Here(local.clone());
             return Ok((Self::over(Arc::new(local), place), None));
         }
-        let addresses = internal.metadata.iter().map(authority).collect();
+        let addresses = internal.metadata.iter().map(Endpoint::to_string).collect();
         let remote = RemoteConfig {
             tls: internal.tls.as_ref().map(|files| ClientTls {
                 ca: files.ca.clone(),

@@ -18,7 +18,7 @@ use esker_kafka::{Listener, ListenerConfig};
 use esker_metadata_api::{Endpoint, Pod};
 
 use super::{Access, Stops};
-use crate::config::{Advertised, ServeConfig};
+use crate::config::ServeConfig;
 use crate::http_log::{HttpAppender, HttpReader};
 use crate::kafka_service::{Fronts, KafkaService};
 use crate::no_records::NoRecords;
@@ -62,13 +62,10 @@ fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
 }
 
 fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
-    let advertised = config.advertise.as_ref();
+    let told = endpoint(config.advertise.as_ref(), kafka);
     AdminConfig {
-        advertised_host: advertised.map_or_else(
-            || kafka.ip().to_string(),
-            |advertised| advertised.host.clone(),
-        ),
-        advertised_port: advertised.map_or(kafka.port(), |advertised| advertised.port),
+        advertised_host: told.host,
+        advertised_port: told.port,
         auto_create_topics: config.auto_create_topics,
         partition_count_default: config.default_partitions,
         ..AdminConfig::default()
@@ -76,17 +73,11 @@ fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
 }
 
 /// What can be told to others of an address that is listened at.
-fn endpoint(advertised: Option<&Advertised>, listens: SocketAddr) -> Endpoint {
-    match advertised {
-        Some(advertised) => Endpoint {
-            host: advertised.host.clone(),
-            port: advertised.port,
-        },
-        None => Endpoint {
-            host: listens.ip().to_string(),
-            port: listens.port(),
-        },
-    }
+fn endpoint(advertised: Option<&Endpoint>, listens: SocketAddr) -> Endpoint {
+    advertised.cloned().unwrap_or_else(|| Endpoint {
+        host: listens.ip().to_string(),
+        port: listens.port(),
+    })
 }
 
 /// This process, as others are told of it.
