@@ -48,8 +48,8 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
         heat: Heat,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>>;
 
-    /// About how many bytes a read of `range` would have to load or wait for now: whole blocks, of
-    /// which the last may end with the object. What is there may be gone a moment later.
+    /// An estimate of the bytes that a read of `range` loads at this moment: whole blocks, the last
+    /// one up to where the object may end. What is cached now may be gone when it is read.
     fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64;
 
     /// Forgets what is cached of `range`: the next read asks the bucket.
