@@ -2,8 +2,8 @@
 
 use esker_metadata_api::Endpoint;
 
-use crate::config::ServeConfig;
 use super::finding::{Examined, Finding};
+use crate::config::ServeConfig;
 
 /// Connections, segments in flight and the store's connections want so many.
 const OPEN_FILES_MIN: u64 = 4096;
