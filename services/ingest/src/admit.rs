@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::pool::{BytePool, PoolPermit};
 use crate::reply::{Pending, PendingReply};
 use crate::slots::{Appended, ReplySlot, SlotTimes};
+use crate::unplaced::{Aim, Unplaced};
 
 /// First version of Produce whose consumers know zstd.
 const ZSTD_FROM: i16 = 7;
@@ -86,10 +87,12 @@ pub(crate) struct Admission {
     pub(crate) writer: mpsc::Sender<AdmittedRequest>,
     pub(crate) shutdown: Shutdown,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) unplaced: Unplaced,
 }
 
 /// What all batches of one request have in common.
 struct Common {
+    connection: Option<u64>,
     received: MonotonicTime,
     deadline: MonotonicTime,
     wall: Timestamp,
@@ -152,6 +155,7 @@ impl Admission {
         let topic = found.map_err(|error| self.refused(error))?;
         let bytes = request.batch.len().saturating_add(BATCH_OVERHEAD_BYTES);
         let common = Common {
+            connection: None,
             received,
             deadline: received.after(self.config.append_timeout),
             wall: self.env.clock.wall(),
@@ -217,6 +221,7 @@ impl Admission {
         let topics = self.topics_for(&request, timeout).await;
         let permit = self.pool.take(pool_bytes(&request)).await;
         let common = Common {
+            connection: Some(context.connection_id),
             received: context.received,
             deadline: context.received.after(timeout),
             wall: self.env.clock.wall(),
@@ -232,13 +237,20 @@ impl Admission {
                 .ok()
                 .map(|known| TopicRules::of(known, &common));
             let mut rows = Vec::with_capacity(topic.partition_data.len());
-            for partition in topic.partition_data {
+            for partition in &topic.partition_data {
                 let index = partition.index;
+                let aim = Aim {
+                    connection: context.connection_id,
+                    topic: &topic,
+                    partition: index,
+                    batch: partition.records.as_deref().unwrap_or_default(),
+                };
                 let place = known.as_ref().map_err(AppendError::clone);
                 let place = place.and_then(|known| topics.place(known, index));
+                let place = self.in_order(place, aim, common.received);
                 let pending = match (place, &rules) {
                     (Ok(place), Some(rules)) => {
-                        let bytes = partition.records.unwrap_or_default();
+                        let bytes = partition.records.clone().unwrap_or_default();
                         self.admit_batch(bytes, place, rules, &common, &mut batches)
                     }
                     (Ok(_), None) => Pending::Refused(self.refused(AppendError::UnknownPartition)),
@@ -250,6 +262,25 @@ impl Admission {
         }
         self.hand_over(batches).await;
         reply
+    }
+
+    /// The place of a batch, unless one before it found none: see `unplaced.rs`.
+    fn in_order(
+        &self,
+        place: Result<TopicPartition, AppendError>,
+        aim: Aim<'_>,
+        now: MonotonicTime,
+    ) -> Result<TopicPartition, AppendError> {
+        match &place {
+            Ok(_) => match self.unplaced.refuses(aim, now) {
+                Some(error) => Err(error),
+                None => place,
+            },
+            Err(error) => {
+                self.unplaced.note(aim, error, now);
+                place
+            }
+        }
     }
 
     /// The topics to check the request against: as last heard if all of it is known there, else
@@ -319,6 +350,7 @@ impl Admission {
         let body = BatchBody {
             summary: summary(topic_partition, &checked),
             bytes: checked.bytes().clone(),
+            connection: common.connection,
             deferrals: 0,
             _permit: Arc::clone(&common.permit),
         };

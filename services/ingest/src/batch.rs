@@ -24,6 +24,8 @@ pub(crate) struct Lane {
 pub(crate) struct BatchBody {
     pub(crate) summary: ReservationSummary,
     pub(crate) bytes: Bytes,
+    /// The connection that it came over, of which it is the next in order.
+    pub(crate) connection: Option<u64>,
     /// How often the sequencer deferred it.
     pub(crate) deferrals: u32,
     /// Its share of the pool, given back with its request's last batch.

@@ -7,13 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use esker_metadata_api::ProducerSpan;
 use esker_types::{MonotonicTime, SegmentId};
 use esker_types::{Planted, planted};
 
-use crate::batch::{AdmittedBatch, Lane};
+use crate::batch::{AdmittedBatch, BatchBody, Lane};
 use crate::error::AppendError;
-use crate::given_up::GivenUp;
+use crate::given_up::{GivenUp, GivenUpBatch};
 use crate::limits::{DEFER_DELAY_FIRST, DEFER_DELAY_MAX};
 use crate::slots::ReplySlot;
 
@@ -45,14 +44,8 @@ struct HeldLane {
 /// sequencer would refuse it as out of order, which can end a client's producer.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
-    lanes: BTreeMap<Lane, Gap>,
-}
-
-/// The first batch of a lane that was given up, and why.
-#[derive(Debug)]
-struct Gap {
-    span: ProducerSpan,
-    error: AppendError,
+    lanes: BTreeMap<Lane, AppendError>,
+    batches: Vec<GivenUpBatch>,
 }
 
 /// All batches that are not in a segment.
@@ -227,33 +220,49 @@ impl Batcher {
     }
 
     /// Fails what waits behind a gap: the sequencer would take it for the client's fault.
-    pub(crate) fn fail_behind(&mut self, gaps: &Gaps, now: MonotonicTime) {
+    pub(crate) fn fail_behind(&mut self, mut gaps: Gaps, now: MonotonicTime) {
         if gaps.lanes.is_empty() {
             return;
         }
-        self.remember(gaps, now);
-        let mut behind = Gaps::default();
-        for (lane, gap) in &gaps.lanes {
-            let waiting = self.held.get_mut(lane).map(|held| held.waiting.drain(..));
-            for mut batch in waiting.into_iter().flatten() {
-                behind.open(&batch, gap.error.clone());
-                batch.slot.fail(gap.error.clone());
+        let lanes: Vec<Lane> = gaps.lanes.keys().copied().collect();
+        for lane in lanes {
+            if let Some(held) = self.held.get_mut(&lane) {
+                held.waiting.retain_mut(|batch| gaps.keep(batch, &not_due));
             }
         }
-        self.retain_ready(|batch| {
-            let gap = gaps.lanes.get(&batch.lane());
-            if let Some(gap) = gap {
-                behind.open(batch, gap.error.clone());
-                batch.slot.fail(gap.error.clone());
-            }
-            gap.is_none()
-        });
-        self.remember(&behind, now);
+        self.retain_ready(|batch| gaps.keep(batch, &not_due));
+        self.remember(gaps.batches, now);
     }
 
-    fn remember(&mut self, gaps: &Gaps, now: MonotonicTime) {
-        for (lane, gap) in &gaps.lanes {
-            self.given_up.note(*lane, gap.span, &gap.error, now);
+    /// Nobody waits any more for these undecided batches, whose clients were told "unknown". What
+    /// came behind one is told the same, until it comes again: were it offered, and the undecided
+    /// one void, a sequencer that does not know of that would take it for the first (CP8).
+    pub(crate) fn forget(&mut self, undecided: Gaps, now: MonotonicTime) {
+        let Gaps { lanes, batches } = undecided;
+        if lanes.is_empty() {
+            return;
+        }
+        self.remember(batches, now);
+        let mut given_up = std::mem::take(&mut self.given_up);
+        let mut keep = |batch: &mut AdmittedBatch| match given_up.refuses(batch, now) {
+            Some(error) => {
+                batch.slot.fail(error);
+                false
+            }
+            None => true,
+        };
+        for lane in lanes.keys() {
+            if let Some(held) = self.held.get_mut(lane) {
+                held.waiting.retain_mut(&mut keep);
+            }
+        }
+        self.retain_ready(|batch| !lanes.contains_key(&batch.lane()) || keep(batch));
+        self.given_up = given_up;
+    }
+
+    fn remember(&mut self, batches: Vec<GivenUpBatch>, now: MonotonicTime) {
+        for batch in batches {
+            self.given_up.note(batch, now);
         }
     }
 
@@ -267,7 +276,7 @@ impl Batcher {
     ) -> Option<MonotonicTime> {
         let mut gaps = Gaps::default();
         self.retain_ready(|batch| gaps.keep(batch, &is_due));
-        self.remember(&gaps, now);
+        self.remember(gaps.batches, now);
         let is_held_due =
             |slot: &ReplySlot| (slot.deadline() <= now).then_some(AppendError::Undecided);
         let mut gaps = Gaps::default();
@@ -275,7 +284,7 @@ impl Batcher {
             held.waiting
                 .retain_mut(|batch| gaps.keep(batch, &is_held_due));
         }
-        self.remember(&gaps, now);
+        self.remember(gaps.batches, now);
         let held = self.held.values().flat_map(|held| &held.waiting);
         let deadlines = self.ready.iter().chain(held);
         deadlines.map(|batch| batch.slot.deadline()).min()
@@ -309,17 +318,15 @@ fn fail_all(batches: impl Iterator<Item = AdmittedBatch>, error: &AppendError) {
 }
 
 impl Gaps {
-    /// A batch of this lane was given up: with `error`, as will be what is behind it. Batches
-    /// without a sequence do not depend on one another.
-    pub(crate) fn open(&mut self, batch: &AdmittedBatch, error: AppendError) {
-        if let Some(span) = batch.body.summary.producer {
-            let gap = self.lanes.entry(batch.lane());
-            let gap = gap.or_insert(Gap { span, error });
-            // A client that began a new epoch meanwhile has its first batch of that here.
-            if gap.span.producer_epoch < span.producer_epoch {
-                gap.span = span;
-            }
+    /// A batch was given up: with `error`, as will be what is behind it in its lane. Batches without
+    /// a sequence do not depend on one another.
+    pub(crate) fn open(&mut self, body: &BatchBody, error: AppendError) {
+        if body.summary.producer.is_some() {
+            self.lanes
+                .entry(body.lane())
+                .or_insert_with(|| error.clone());
         }
+        self.batches.extend(GivenUpBatch::of(body, error));
     }
 
     /// Fails a batch that is due or stands behind a gap; `true` for all others.
@@ -328,15 +335,18 @@ impl Gaps {
         batch: &mut AdmittedBatch,
         is_due: &impl Fn(&ReplySlot) -> Option<AppendError>,
     ) -> bool {
-        let lane = batch.lane();
-        let behind = self.lanes.get(&lane).map(|gap| gap.error.clone());
+        let behind = self.lanes.get(&batch.lane()).cloned();
         let Some(error) = behind.or_else(|| is_due(&batch.slot)) else {
             return true;
         };
         batch.slot.fail(error.clone());
-        self.open(batch, error);
+        self.open(&batch.body, error);
         false
     }
+}
+
+fn not_due(_: &ReplySlot) -> Option<AppendError> {
+    None
 }
 
 fn defer_delay(deferrals: u32) -> Duration {

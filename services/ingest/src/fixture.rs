@@ -48,6 +48,7 @@ pub(crate) struct Wanted {
     pub(crate) number: i32,
     /// In seconds.
     pub(crate) deadline: u64,
+    pub(crate) connection: Option<u64>,
 }
 
 pub(crate) fn wanted(number: i32) -> Wanted {
@@ -56,6 +57,7 @@ pub(crate) fn wanted(number: i32) -> Wanted {
         producer: None,
         number,
         deadline: 1000,
+        connection: Some(1),
     }
 }
 
@@ -102,6 +104,7 @@ pub(crate) fn batch(wanted: Wanted) -> (AdmittedBatch, oneshot::Receiver<Outcome
             expected_end: None,
         },
         bytes,
+        connection: wanted.connection,
         deferrals: 0,
         _permit: BytePool::new(1, Arc::default())
             .take(1)

@@ -1,83 +1,78 @@
-//! Lanes of producers in which a batch was given up a moment ago.
+//! What was given up a moment ago, and what its client sent behind it.
 //!
-//! A client with several batches in flight sends on until it hears of it. What it sent behind the
-//! given-up batch must not be offered: of a producer without committed batches the sequencer would
-//! take it for the first one, and the given-up batch could never follow (CP8, I12). It is told the
-//! same, until the given-up batch comes again. Bounded in number and time: who comes later has
-//! heard, or is a client that got its batch through elsewhere.
+//! A client with several batches in flight sends on until it hears of a failure. What it sent
+//! behind the given-up batch must not be offered: of a producer without committed batches the
+//! sequencer would take it for the first one, and the given-up batch could never follow (CP8, I12).
+//! It is told the same, until the given-up batch comes again over the same connection: a client
+//! sends in order over each. Over a new one it begins with the given-up batch, so that a note holds
+//! for its connection only, and as long as one may rest. Bounded in number: the oldest goes first.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use esker_metadata_api::ProducerSpan;
 use esker_types::MonotonicTime;
 
-use crate::batch::{AdmittedBatch, Lane};
+use crate::batch::{AdmittedBatch, BatchBody, Lane};
 use crate::error::AppendError;
-use crate::limits::{GIVEN_UP_LANES_MAX, GIVEN_UP_MEMORY};
+use crate::limits::{GIVEN_UP_LANES_MAX, GIVEN_UP_MEMORY, GIVEN_UP_MEMORY_UNCONNECTED};
 
-/// The first batch that was given up in a lane.
-#[derive(Debug)]
-struct GivenUpBatch {
-    span: ProducerSpan,
-    error: AppendError,
-    until: MonotonicTime,
+/// A lane, as one connection fills it. `None`: requests that do not come over one in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    lane: Lane,
+    connection: Option<u64>,
 }
 
-/// All such lanes.
-#[derive(Debug, Default)]
+/// A batch that was given up, and why.
+#[derive(Debug)]
+pub(crate) struct GivenUpBatch {
+    source: Source,
+    span: ProducerSpan,
+    error: AppendError,
+}
+
+impl GivenUpBatch {
+    /// `None`: nothing depends on it. An idempotency key has nothing behind it, nor has a batch
+    /// without a sequence.
+    pub(crate) fn of(body: &BatchBody, error: AppendError) -> Option<Self> {
+        let span = body.summary.producer?;
+        let note = Self {
+            source: Source::of(body),
+            span,
+            error,
+        };
+        (!span.producer_id.is_keyed()).then_some(note)
+    }
+}
+
+/// What is known of all sources.
+#[derive(Debug)]
 pub(crate) struct GivenUp {
-    lanes: BTreeMap<Lane, GivenUpBatch>,
-    /// In the order in which they are forgotten.
-    order: VecDeque<(MonotonicTime, Lane)>,
+    connected: Notes<Source>,
+    unconnected: Notes<Source>,
+}
+
+impl Default for GivenUp {
+    fn default() -> Self {
+        Self {
+            connected: Notes::new(GIVEN_UP_MEMORY),
+            unconnected: Notes::new(GIVEN_UP_MEMORY_UNCONNECTED),
+        }
+    }
 }
 
 impl GivenUp {
-    /// A batch of this producer was given up. An idempotency key has nothing behind it.
-    pub(crate) fn note(
-        &mut self,
-        lane: Lane,
-        span: ProducerSpan,
-        error: &AppendError,
-        now: MonotonicTime,
-    ) {
-        if span.producer_id.is_keyed() {
-            return;
+    fn notes(&mut self, source: Source) -> &mut Notes<Source> {
+        match source.connection {
+            Some(_) => &mut self.connected,
+            None => &mut self.unconnected,
         }
-        let until = now.after(GIVEN_UP_MEMORY);
-        let known = self.lanes.get(&lane);
-        let is_noted = known.is_some_and(|known| known.until == until);
-        // The newest epoch counts: whoever began one has heard of all that went wrong before.
-        let first = match known {
-            Some(known) if is_behind(span, known.span) || is_older(span, known.span) => known.span,
-            _ => span,
-        };
-        let error = error.clone();
-        let batch = GivenUpBatch {
-            span: first,
-            error,
-            until,
-        };
-        self.lanes.insert(lane, batch);
-        if !is_noted {
-            self.order.push_back((until, lane));
-        }
-        self.forget(now);
     }
 
-    fn forget(&mut self, now: MonotonicTime) {
-        while let Some((until, lane)) = self.order.front().copied() {
-            if until > now && self.order.len() <= GIVEN_UP_LANES_MAX {
-                return;
-            }
-            self.order.pop_front();
-            if self
-                .lanes
-                .get(&lane)
-                .is_some_and(|known| known.until == until)
-            {
-                self.lanes.remove(&lane);
-            }
-        }
+    pub(crate) fn note(&mut self, note: GivenUpBatch, now: MonotonicTime) {
+        self.notes(note.source)
+            .add(note.source, note.span, note.error, now);
     }
 
     /// What a batch is told that was sent behind a given-up one.
@@ -87,15 +82,107 @@ impl GivenUp {
         now: MonotonicTime,
     ) -> Option<AppendError> {
         let span = batch.body.summary.producer?;
-        let lane = batch.lane();
-        let known = self.lanes.get(&lane)?;
+        let source = Source::of(&batch.body);
+        self.notes(source).refuse(&source, span, now)
+    }
+}
+
+impl Source {
+    fn of(body: &BatchBody) -> Self {
+        Self {
+            lane: body.lane(),
+            connection: body.connection,
+        }
+    }
+}
+
+/// The first batch of a source that was given up, until it is forgotten.
+#[derive(Debug)]
+struct Noted {
+    span: ProducerSpan,
+    error: AppendError,
+    until: MonotonicTime,
+}
+
+/// Notes that are kept equally long, by what sends in order.
+#[derive(Debug)]
+pub(crate) struct Notes<S> {
+    memory: Duration,
+    sources: BTreeMap<S, Noted>,
+    /// In the order in which they are forgotten.
+    order: VecDeque<(MonotonicTime, S)>,
+}
+
+impl<S: Clone + Ord> Notes<S> {
+    pub(crate) fn new(memory: Duration) -> Self {
+        Self {
+            memory,
+            sources: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// A batch was given up.
+    pub(crate) fn add(
+        &mut self,
+        source: S,
+        span: ProducerSpan,
+        error: AppendError,
+        now: MonotonicTime,
+    ) {
+        let until = now.after(self.memory);
+        let known = self.sources.get(&source);
+        let is_noted = known.is_some_and(|known| known.until == until);
+        // The newest epoch counts: whoever began one has heard of all that went wrong before.
+        let first = match known {
+            Some(known) if is_behind(span, known.span) || is_older(span, known.span) => known.span,
+            _ => span,
+        };
+        let noted = Noted {
+            span: first,
+            error,
+            until,
+        };
+        self.sources.insert(source.clone(), noted);
+        if !is_noted {
+            self.order.push_back((until, source));
+        }
+        self.forget(now);
+    }
+
+    /// Nothing is noted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn forget(&mut self, now: MonotonicTime) {
+        while let Some((until, source)) = self.order.front().cloned() {
+            if until > now && self.order.len() <= GIVEN_UP_LANES_MAX {
+                return;
+            }
+            self.order.pop_front();
+            let known = self.sources.get(&source);
+            if known.is_some_and(|known| known.until == until) {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// What a batch is told that was sent behind a given-up one of its source.
+    pub(crate) fn refuse(
+        &mut self,
+        source: &S,
+        span: ProducerSpan,
+        now: MonotonicTime,
+    ) -> Option<AppendError> {
+        let known = self.sources.get(source)?;
         if known.until > now && is_behind(span, known.span) {
             return Some(known.error.clone());
         }
         if is_older(span, known.span) {
             return None;
         }
-        self.lanes.remove(&lane);
+        self.sources.remove(source);
         None
     }
 }
@@ -116,9 +203,8 @@ mod tests {
     use crate::fixture::{Wanted, at, batch, sequenced};
 
     fn noted(given_up: &mut GivenUp, wanted: Wanted, now: MonotonicTime) {
-        let batch = batch(wanted).0;
-        let span = batch.body.summary.producer.unwrap();
-        given_up.note(batch.lane(), span, &AppendError::NotReserved, now);
+        let note = GivenUpBatch::of(&batch(wanted).0.body, AppendError::NotReserved);
+        given_up.note(note.unwrap(), now);
     }
 
     fn is_refused(given_up: &mut GivenUp, wanted: Wanted, now: MonotonicTime) -> bool {
@@ -151,11 +237,36 @@ mod tests {
 
     #[test]
     fn it_is_forgotten_when_its_time_is_over() {
-        let mut given_up = GivenUp::default();
-        noted(&mut given_up, sequenced(3), at(0));
-        let end = at(0).after(GIVEN_UP_MEMORY);
+        for (connection, memory) in [
+            (Some(1), GIVEN_UP_MEMORY),
+            (None, GIVEN_UP_MEMORY_UNCONNECTED),
+        ] {
+            let over = |number| Wanted {
+                connection,
+                ..sequenced(number)
+            };
+            let mut given_up = GivenUp::default();
+            noted(&mut given_up, over(3), at(0));
+            let end = at(0).after(memory);
 
-        assert!(!is_refused(&mut given_up, sequenced(5), end));
+            assert!(is_refused(&mut given_up, over(5), at(9)));
+            assert!(!is_refused(&mut given_up, over(5), end));
+        }
+    }
+
+    /// A client goes on elsewhere and comes back: its new connection knows nothing of the old one.
+    #[test]
+    fn each_connection_has_notes_of_its_own() {
+        let over = |connection, number| Wanted {
+            connection: Some(connection),
+            ..sequenced(number)
+        };
+        let mut given_up = GivenUp::default();
+        noted(&mut given_up, over(1, 3), at(0));
+
+        assert!(!is_refused(&mut given_up, over(2, 3), at(1)));
+        assert!(!is_refused(&mut given_up, over(2, 5), at(1)));
+        assert!(is_refused(&mut given_up, over(1, 5), at(600)));
     }
 
     #[test]
@@ -173,7 +284,7 @@ mod tests {
             ..of(producer)
         };
 
-        assert_eq!(given_up.lanes.len(), GIVEN_UP_LANES_MAX);
+        assert_eq!(given_up.connected.sources.len(), GIVEN_UP_LANES_MAX);
         assert!(!is_refused(&mut given_up, behind(0), at(1)));
         assert!(is_refused(&mut given_up, behind(1), at(1)));
     }

@@ -28,6 +28,7 @@ mod reply;
 mod reserver;
 mod session;
 mod slots;
+mod unplaced;
 mod writer;
 
 pub use admit::{AppendRequest, PendingAppend};

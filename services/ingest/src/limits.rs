@@ -15,11 +15,14 @@ pub const ANSWERS_QUEUED_MAX: usize = 64;
 pub const UPLOADS_MAX: usize = 64;
 /// Lost sessions whose end is not yet known; with as many no new session is registered.
 pub const LOST_SESSIONS_MAX: usize = 4;
-/// Producers' lanes in which a batch was given up a moment ago. For one more the oldest is
-/// forgotten.
+/// Producers' lanes in which a batch was given up a moment ago, by connection; as many again that
+/// came over none. For one more the oldest is forgotten.
 pub const GIVEN_UP_LANES_MAX: usize = 10_000;
-/// How long such a lane is remembered: what was sent before its client heard comes within it.
-pub const GIVEN_UP_MEMORY: Duration = Duration::from_secs(10);
+/// How long such a lane is remembered for its connection. What was sent before its client heard
+/// comes within it, also when this process stood still meanwhile; longer than any connection rests.
+pub const GIVEN_UP_MEMORY: Duration = Duration::from_secs(15 * 60);
+/// The same without a connection. Who comes later has heard.
+pub const GIVEN_UP_MEMORY_UNCONNECTED: Duration = Duration::from_secs(10);
 /// Bytes charged to the pool for each batch beside its own: its bookkeeping while it is in flight.
 pub const BATCH_OVERHEAD_BYTES: usize = 512;
 /// Longest linger that a configuration may ask for.

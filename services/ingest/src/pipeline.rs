@@ -30,6 +30,7 @@ use crate::notifier::{Notice, Notifier};
 use crate::outgoing::Live;
 use crate::pool::BytePool;
 use crate::slots::Appended;
+use crate::unplaced::Unplaced;
 use crate::writer::Writer;
 
 /// What ingest is put together from.
@@ -87,6 +88,7 @@ impl Ingest {
             writer: sender,
             shutdown: shutdown.clone(),
             metrics: Arc::clone(&metrics),
+            unplaced: Unplaced::default(),
         };
         let (notice, notifier) = Notice::new(
             Arc::clone(&parts.sequencer),

@@ -175,9 +175,11 @@ impl ProduceCore {
         }
     }
 
-    /// Takes a checked batch in; `None` when the pool is full. [`Self::step`] follows.
+    /// Takes a checked batch in that came over a connection; `None` when the pool is full.
+    /// [`Self::step`] follows.
     pub fn append(
         &mut self,
+        connection: u64,
         topic_partition: TopicPartition,
         batch: &ValidatedBatch,
         received: MonotonicTime,
@@ -194,6 +196,7 @@ impl ProduceCore {
         let body = BatchBody {
             summary: summary(topic_partition, batch),
             bytes: batch.bytes().clone(),
+            connection: Some(connection),
             deferrals: 0,
             _permit: permit,
         };
@@ -260,7 +263,7 @@ mod tests {
         };
 
         let deadline = now.after(std::time::Duration::from_secs(30));
-        let mut waiting = core.append(at, &batch(), now, deadline).unwrap();
+        let mut waiting = core.append(1, at, &batch(), now, deadline).unwrap();
         let first = core.step();
         core.hear(ProduceAnswer::Registered(Ok(registered)))
             .unwrap();
@@ -294,8 +297,8 @@ mod tests {
             partition: PartitionIndex::default(),
         };
 
-        let first = core.append(at, &batch(), now, now);
-        let second = core.append(at, &batch(), now, now);
+        let first = core.append(1, at, &batch(), now, now);
+        let second = core.append(1, at, &batch(), now, now);
 
         assert!(first.is_some() && second.is_none());
     }

@@ -144,10 +144,14 @@ impl Session {
         self.in_flight.values().next().map(|head| head.since)
     }
 
+    /// Batches in flight, in the order of their places.
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = &BatchBody> {
+        self.in_flight.values().flat_map(|segment| &segment.bodies)
+    }
+
     /// Lanes with batches in flight.
     pub(crate) fn lanes(&self) -> BTreeSet<Lane> {
-        let bodies = self.in_flight.values().flat_map(|segment| &segment.bodies);
-        bodies.map(BatchBody::lane).collect()
+        self.undecided().map(BatchBody::lane).collect()
     }
 
     /// Takes the place of a reserved segment: from here on it is in flight.

@@ -12,7 +12,7 @@ pub struct SequencerConfig {
     pub retry_delay_min: Duration,
     /// Longest wait between two such tries.
     pub retry_delay_max: Duration,
-    /// So long after a take-over that ended sessions a batch ahead of its producer's sequence is
+    /// So long after the first session of a later epoch a batch ahead of its producer's sequence is
     /// told that its predecessor is void, which it may be, instead of being out of order, which
     /// kills some clients. Kafka's `request.timeout.ms`: what was under way then is sent again by
     /// now.

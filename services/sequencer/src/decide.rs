@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use esker_metadata_api::{PartitionAdvance, SessionEnd, WrittenReport};
 use esker_segment::{BatchSummary, SegmentFooter};
-use esker_types::{ChainIndex, MonotonicTime, Offset, SegmentId, SessionId, TopicPartition};
+use esker_types::{
+    ChainIndex, MonotonicTime, Offset, SegmentId, SequencerEpoch, SessionId, TopicPartition,
+};
 use esker_types::{Planted, planted};
 
 use crate::session::{Phase, Session};
@@ -233,15 +235,16 @@ impl Sequencer {
                     "CP11: no session before the take-over is durable"
                 );
                 self.sessions.insert(*session, Session::new(*session, now));
+                self.begin_grace(now);
             }
             LogCommand::EndSession { session, end } => {
-                self.session_ended(state, *session, *end, now, &mut effects);
+                self.session_ended(state, *session, *end, &mut effects);
             }
             LogCommand::Checkpoint { segments } => {
                 for footer in segments {
                     self.checkpointed(footer);
                 }
-                self.recovered_one(now);
+                self.recovered_one();
             }
             LogCommand::DropTopic { topic } => {
                 self.partitions.retain(|at, _| at.topic != *topic);
@@ -257,13 +260,19 @@ impl Sequencer {
     }
 
     /// A command is durable: one of the take-over's, while any is left.
-    fn recovered_one(&mut self, now: MonotonicTime) {
+    fn recovered_one(&mut self) {
         if self.recovering == 0 {
             return;
         }
         self.recovering -= 1;
-        if self.recovering == 0 {
-            self.grace_until = Some(now.after(self.config.take_over_grace));
+    }
+
+    /// Before the first session of an epoch nothing is reserved. That this take-over ended no
+    /// session tells nothing: one just before may have.
+    fn begin_grace(&mut self, now: MonotonicTime) {
+        if self.epoch > SequencerEpoch::FIRST {
+            let until = now.after(self.config.take_over_grace);
+            self.grace_until.get_or_insert(until);
         }
     }
 
@@ -273,7 +282,6 @@ impl Sequencer {
         state: &LogState,
         id: SessionId,
         end: ChainIndex,
-        now: MonotonicTime,
         effects: &mut Vec<Effect>,
     ) {
         self.decisions += 1;
@@ -283,7 +291,7 @@ impl Sequencer {
                     !self.is_serving(),
                     "CP10: only the take-over ends sessions of others"
                 );
-                self.recovered_one(now);
+                self.recovered_one();
             }
             Some(mut session) => {
                 assert_eq!(

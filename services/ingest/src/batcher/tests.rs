@@ -203,6 +203,39 @@ fn a_new_epoch_given_up_with_the_old_one_is_remembered_as_well() {
     assert_eq!(numbers(&batcher.seal(segment(0)).batches), [0]);
 }
 
+/// Seed 2858 of the step simulation: the first batch of a producer was undecided in a lost session
+/// and its client told "unknown"; what stood behind it was placed as the first.
+#[test]
+fn what_stands_behind_a_forgotten_undecided_batch_is_not_offered_until_that_comes_again() {
+    let over = |connection, number| {
+        batch(Wanted {
+            connection: Some(connection),
+            ..sequenced(number)
+        })
+    };
+    let mut batcher = batcher(ROOMY, [wanted(10)]);
+    batcher.set_undecided(&BTreeSet::from([lane(sequenced(0))]));
+    let (behind, mut outcome) = over(1, 2);
+    for batch in [behind, over(2, 0).0, over(2, 2).0] {
+        batcher.add(batch, at(0));
+    }
+    let mut undecided = Gaps::default();
+    undecided.open(&over(1, 0).0.body, AppendError::Undecided);
+
+    batcher.forget(undecided, at(1));
+    batcher.set_undecided(&BTreeSet::new());
+    let (late, mut late_outcome) = over(1, 5);
+    batcher.add(late, at(500));
+
+    for outcome in [&mut outcome, &mut late_outcome] {
+        assert!(matches!(
+            outcome.try_recv(),
+            Ok(Err(AppendError::Undecided))
+        ));
+    }
+    assert_eq!(numbers(&batcher.seal(segment(0)).batches), [10, 0, 2]);
+}
+
 #[test]
 fn batches_without_a_sequence_are_given_up_one_by_one() {
     let due = Wanted {
@@ -232,11 +265,11 @@ fn a_gap_fails_what_is_behind_it_where_ever_it_waits_and_nobody_else() {
         batcher.add(batch, at(0));
     }
     let mut gaps = Gaps::default();
-    gaps.open(&in_ready, AppendError::Voided);
-    gaps.open(&batch(in_held).0, AppendError::StoreRefused);
-    gaps.open(&batch(wanted(10)).0, AppendError::Voided);
+    gaps.open(&in_ready.body, AppendError::Voided);
+    gaps.open(&batch(in_held).0.body, AppendError::StoreRefused);
+    gaps.open(&batch(wanted(10)).0.body, AppendError::Voided);
 
-    batcher.fail_behind(&gaps, at(0));
+    batcher.fail_behind(gaps, at(0));
 
     let told = behind_outcome.try_recv();
     assert!(matches!(told, Ok(Err(AppendError::Voided))));

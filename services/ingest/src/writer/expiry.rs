@@ -52,7 +52,7 @@ impl<O: Outgoing> Writer<O> {
         let mut earliest = Vec::new();
         if let Some(session) = &mut self.session {
             let (deadline, gaps) = session.expire_reserving(now, is_due);
-            self.batcher.fail_behind(&gaps, now);
+            self.batcher.fail_behind(gaps, now);
             earliest.push(deadline);
             earliest.push(session.expire(now));
         }

@@ -6,7 +6,7 @@
 //! refused by the store, needs no decision: nobody but us could have written it.
 
 use esker_metadata_api::SessionEnd;
-use esker_types::{ChainIndex, MonotonicTime, SegmentId, SessionId};
+use esker_types::{ChainIndex, MonotonicTime, Planted, SegmentId, SessionId, planted};
 
 use super::Writer;
 use crate::batch::AdmittedBatch;
@@ -39,8 +39,8 @@ impl<O: Outgoing> Writer<O> {
         }
         if session.is_awaited() {
             self.calls.end(session.id(), session.over());
-            self.lost.insert(session.id(), session);
         }
+        self.lost.insert(session.id(), session);
         self.settle_lost();
     }
 
@@ -102,9 +102,9 @@ impl<O: Outgoing> Writer<O> {
         let mut gaps = Gaps::default();
         for mut batch in session.void_from(segment.index) {
             batch.slot.fail(AppendError::StoreRefused);
-            gaps.open(&batch, AppendError::StoreRefused);
+            gaps.open(&batch.body, AppendError::StoreRefused);
         }
-        self.batcher.fail_behind(&gaps, self.env.clock.now());
+        self.batcher.fail_behind(gaps, self.env.clock.now());
         self.settle_lost();
     }
 
@@ -128,19 +128,29 @@ impl<O: Outgoing> Writer<O> {
         let mut unanswered = Vec::with_capacity(batches.len());
         for mut batch in batches {
             if batch.slot.is_answered() {
-                gaps.open(&batch, AppendError::Voided);
+                gaps.open(&batch.body, AppendError::Voided);
             } else if gaps.keep(&mut batch, &|_: &ReplySlot| None) {
                 unanswered.push(batch);
             }
         }
-        self.batcher.fail_behind(&gaps, self.env.clock.now());
+        self.batcher.fail_behind(gaps, self.env.clock.now());
         unanswered
     }
 
     /// Forgets lost sessions nobody waits for, and holds the lanes of the others: whoever was told
     /// "unknown" will ask the sequencer, which knows or finds out.
     pub(super) fn settle_lost(&mut self) {
-        self.lost.retain(|_, session| session.is_awaited());
+        let mut undecided = Gaps::default();
+        for (_, session) in self.lost.extract_if(.., |_, session| !session.is_awaited()) {
+            for body in session.undecided() {
+                undecided.open(body, AppendError::Undecided);
+            }
+        }
+        // A sequencer that remembers void batches would keep the order too: these bugs are of both.
+        let is_kept = !planted(Planted::FirstBehindVoid) && !planted(Planted::VoidMarksForgotten);
+        if is_kept {
+            self.batcher.forget(undecided, self.env.clock.now());
+        }
         let lanes = self.lost.values().flat_map(Session::lanes).collect();
         self.batcher.set_undecided(&lanes);
     }

@@ -225,6 +225,25 @@ fn just_after_a_take_over_a_gap_is_laid_to_the_sessions_that_it_ended() {
     assert_eq!(later, [gap, placed(2)]);
 }
 
+/// Seed 2858 of the step simulation: the first take-over ended the session in which a producer's
+/// first batch was, the second followed before the producer's next batch came.
+#[test]
+fn a_take_over_that_ends_no_session_follows_one_that_may_have() {
+    let old = Leader::new();
+    let found = vec![walked(1, Vec::new(), 0), walked(2, Vec::new(), 0)];
+    let between = Leader::over(old.state, 2, found);
+    let mut leader = Leader::over(between.state, 3, Vec::new());
+    leader.wait(60_000);
+    leader.register(3);
+
+    let now = leader.reserve(3, 0, vec![from(5, 2, 1)]);
+    leader.wait(30_000);
+    let later = leader.reserve(3, 0, vec![from(5, 2, 1)]);
+
+    assert_eq!(now, [refused(ProduceRefusal::PredecessorVoid)]);
+    assert_eq!(later, [placed(0)]);
+}
+
 #[test]
 fn a_topic_unknown_to_the_catalogue_is_skipped() {
     let old = Leader::new();

@@ -36,7 +36,7 @@ pub const KNOWN_SEEDS: &[(Planted, u64)] = &[
     (Planted::AckBeforePut, 1),
     (Planted::EndOneTooHigh, 1),
     (Planted::UnknownToldAsFailed, 4),
-    (Planted::OfferedAgainOnSeal, 252),
+    (Planted::OfferedAgainOnSeal, 287),
     (Planted::LanesNotHeld, 3),
     (Planted::OfferedAgainReversed, 12),
     (Planted::SealIsSuccess, 1),

@@ -73,11 +73,14 @@ impl Pod {
         match message {
             Message::Produce {
                 call,
+                connection,
                 partition,
                 batch,
                 timeout_millis,
-                ..
-            } => self.produce(world, (from, call), partition, batch, timeout_millis),
+            } => {
+                let asker = (from, call, connection);
+                self.produce(world, asker, partition, batch, timeout_millis);
+            }
             Message::Registered(call, answer) => {
                 if let Some(Calling::Register) = self.calls.remove(&call) {
                     self.unless_gone(answer.is_err());
@@ -164,7 +167,7 @@ impl Pod {
     fn produce(
         &mut self,
         world: &mut World,
-        (client, call): (Process, u64),
+        (client, call, connection): (Process, u64, u64),
         partition: u32,
         batch: Bytes,
         timeout_millis: u64,
@@ -185,7 +188,7 @@ impl Pod {
         let now = world.host(self.process.node).clock.now();
         let deadline = now.after(std::time::Duration::from_millis(timeout_millis));
         let at = world.at(partition);
-        let Some(waiting) = self.core.append(at, &batch, now, deadline) else {
+        let Some(waiting) = self.core.append(connection, at, &batch, now, deadline) else {
             return; // The pool is full: the connection is not read.
         };
         self.askers.push(Asker {

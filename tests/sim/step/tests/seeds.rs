@@ -10,6 +10,8 @@ use esker_sim::{RunOptions, run};
 const FAILED_ONCE: &[(u64, u64)] = &[
     // The simulated client pipelined more than five batches behind one that was not answered.
     (3, 2),
+    // Behind an undecided batch that was told "unknown" the next one was placed as the first.
+    (2858, 7),
 ];
 
 #[test]
