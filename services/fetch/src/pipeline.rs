@@ -3,7 +3,8 @@
 //!
 //! One request is one task's work, so no queue lies between stages. Bounds: bytes of a response by
 //! `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
-//! `limits.rs`. Every round begins anew from the view; nothing is kept while the waiter sleeps.
+//! `limits.rs`. Nothing waits for memory of the cache while it holds some: what cannot be had at once
+//! is left out, and who has nothing then waits with empty hands. Every round begins anew from the view; nothing is kept while the waiter sleeps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::error::ReadError;
 use crate::locate::{Located, Locator, ReadIntent};
 use crate::metrics::Counters;
 use crate::planner::{self, PartPlan, ReadPlan, Span, order};
-use crate::reader::{Reader, Remedy, SpanBytes, Trouble};
+use crate::reader::{Hands, ReadOn, Reader, Remedy, SpanBytes, Trouble};
+use crate::slices::Slices;
 use crate::view::{Marks, Stretch};
 use crate::waiter::Waiter;
 
@@ -57,6 +59,15 @@ pub(crate) struct Served {
     pub(crate) bytes: u64,
     /// Place of the first intent that had batches and got none.
     pub(crate) starved: Option<usize>,
+    /// Less than planned, since others hold the memory.
+    pub(crate) is_short: bool,
+}
+
+/// Why a part has no records.
+enum Missed {
+    /// Others hold all memory.
+    Short,
+    Error(ReadError),
 }
 
 #[derive(Debug)]
@@ -100,9 +111,9 @@ impl Pipeline {
             let is_due = is_at_once || self.waiter.is_due(job.deadline);
             let bytes_min = u64::from(job.bytes_min);
             if is_due || is_failed || plan.available_bytes >= bytes_min {
-                let (served, is_trimmed) = self.read_granted(job, &located, plan).await;
+                let served = self.read_granted(job, &located, plan).await;
                 let failed = served.parts.iter().any(Result::is_err);
-                if is_trimmed {
+                if served.is_short {
                     // Others want memory too: nothing is loaded that nobody has asked for.
                     return served;
                 }
@@ -118,13 +129,13 @@ impl Pipeline {
         }
     }
 
-    /// Reads within the memory that old records may take now; whether that was less than planned.
-    async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> (Served, bool) {
+    /// Reads within the memory that old records may take now.
+    async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> Served {
         let heat_of = |part: usize| heat_at(located, part);
         let wanted = self.reader.cold_bytes(&plan, heat_of);
         let grant = self.cold.grant(wanted).await;
         if grant.bytes >= wanted {
-            return (self.read(job, located, &plan).await, false);
+            return self.read(job, located, &plan).await;
         }
         let mut bytes_max = job.bytes_max;
         let mut trimmed = plan.clone();
@@ -135,51 +146,92 @@ impl Pipeline {
         }
         let served = self.read(job, located, &trimmed).await;
         if served.bytes > 0 {
-            return (served, true);
+            return Served {
+                is_short: true,
+                ..served
+            };
         }
         // What was planned failed. A reader below the end is never told that there is nothing.
-        (self.read(job, located, &plan).await, false)
+        self.read(job, located, &plan).await
     }
 
     /// Reads and assembles what was planned, each partition within what is left.
     async fn read(&self, job: &Job, located: &[Located], plan: &ReadPlan) -> Served {
-        let mut spans = self.reader.read(plan, |part| heat_at(located, part)).await;
+        let spans = self.reader.read(plan, |part| heat_at(located, part)).await;
         let mut served = Served {
             parts: without_records(&job.intents, located),
             bytes: 0,
             starved: None,
+            is_short: false,
         };
+        let mut short = None;
+        let mut spans: Vec<_> = spans.into_iter().map(Some).collect();
         for place in order(job.intents.len(), job.first) {
-            let (Some(intent), Some(Located::Ready(stretch)), Some(part), Some(bytes)) = (
-                job.intents.get(place),
-                located.get(place),
-                plan.parts.get(place),
-                spans.get_mut(place),
-            ) else {
-                continue;
-            };
-            let left = u64::from(job.bytes_max).saturating_sub(served.bytes);
-            let limit = Limit {
-                bytes: left.min(u64::from(intent.bytes_max)),
-                records: job.records_max.map(u64::from),
-                first_whole: served.bytes == 0,
-            };
-            let bytes = std::mem::take(bytes);
-            let found = self.part(intent, stretch, part, bytes, limit).await;
-            if let Ok(part) = &found {
+            let bytes = spans.get_mut(place).and_then(Option::take);
+            let found = self.part_at(job, located, plan, place, bytes, &mut served);
+            if let Some(Missed::Short) = found.await {
+                short = short.or(Some(place));
+            }
+        }
+        served.is_short = short.is_some();
+        drop(spans);
+        if let Some(place) = short.filter(|_| served.bytes == 0) {
+            let first_only = first_span(plan, place);
+            let found = self.part_at(job, located, &first_only, place, None, &mut served);
+            found.await;
+        }
+        self.counters.served(served.bytes);
+        self.raise_marks(job, &mut served);
+        served
+    }
+
+    /// One intent's part of the answer. `bytes`: what was read for it, in hand with the others';
+    /// `None`: nothing is in hand.
+    async fn part_at(
+        &self,
+        job: &Job,
+        located: &[Located],
+        plan: &ReadPlan,
+        place: usize,
+        bytes: Option<Vec<SpanBytes>>,
+        served: &mut Served,
+    ) -> Option<Missed> {
+        let (intent, plan) = (job.intents.get(place)?, plan.parts.get(place)?);
+        let Some(Located::Ready(stretch)) = located.get(place) else {
+            return None;
+        };
+        let left = u64::from(job.bytes_max).saturating_sub(served.bytes);
+        let limit = Limit {
+            bytes: left.min(u64::from(intent.bytes_max)),
+            records: job.records_max.map(u64::from),
+            first_whole: served.bytes == 0,
+        };
+        let hands = match bytes {
+            Some(_) => Hands::Full,
+            None => Hands::Empty,
+        };
+        let bytes = bytes.unwrap_or_default();
+        let found = self.part(intent, stretch, plan, bytes, limit, hands).await;
+        let slot = served.parts.get_mut(place)?;
+        match found {
+            Ok(part) => {
                 let bytes: usize = part.records.iter().map(Bytes::len).sum();
                 served.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
                 if bytes == 0 {
                     served.starved = served.starved.or(Some(place));
                 }
+                *slot = Ok(part);
+                None
             }
-            if let Some(slot) = served.parts.get_mut(place) {
-                *slot = found;
+            Err(Missed::Error(error)) => {
+                *slot = Err(error);
+                None
+            }
+            Err(Missed::Short) => {
+                served.starved = served.starved.or(Some(place));
+                Some(Missed::Short)
             }
         }
-        self.counters.served(served.bytes);
-        self.raise_marks(job, &mut served);
-        served
     }
 
     /// Reading takes time: another request may have shown a higher high watermark meanwhile (CP6).
@@ -200,17 +252,22 @@ impl Pipeline {
         plan: &PartPlan,
         bytes: Vec<SpanBytes>,
         limit: Limit,
-    ) -> Result<Part, ReadError> {
+        hands: Hands,
+    ) -> Result<Part, Missed> {
         let mut stretch = stretch.clone();
         let mut plan = plan.clone();
         let mut bytes = bytes;
         let mut tried = None;
         loop {
             let heat = heat(&stretch);
-            let trouble = match self.assemble(intent, &plan, bytes, limit, heat).await {
+            let how = ReadOn { heat, hands };
+            let trouble = match self.assemble(intent, &plan, bytes, limit, how).await {
                 Ok(assembled) => return Ok(finished(stretch.marks, assembled)),
                 Err(trouble) => trouble,
             };
+            if hands == Hands::Full && trouble.is_overload() {
+                return Err(Missed::Short);
+            }
             let remedy = trouble.remedy(tried);
             self.counters.remedied(remedy);
             match remedy {
@@ -224,11 +281,11 @@ impl Pipeline {
                     stretch = match self.locator.locate(intent).await {
                         Located::Ready(stretch) => stretch,
                         Located::AtEnd(marks) => return Ok(nothing(marks, intent)),
-                        Located::Failed(error) => return Err(error),
+                        Located::Failed(error) => return Err(Missed::Error(error)),
                     };
                     plan = replan(intent, &stretch, limit);
                 }
-                Remedy::GiveUp => return Err(unreadable(&trouble)),
+                Remedy::GiveUp => return Err(Missed::Error(unreadable(&trouble))),
             }
             tried = Some(remedy);
             bytes = Vec::new();
@@ -243,14 +300,14 @@ impl Pipeline {
         plan: &PartPlan,
         bytes: Vec<SpanBytes>,
         limit: Limit,
-        heat: Heat,
+        how: ReadOn,
     ) -> Result<Assembled, Trouble> {
         let mut assembler = Assembler::new(intent.offset, limit);
         let mut bytes = bytes.into_iter();
         for span in &plan.spans {
             let ready = bytes.next();
             assembler.begin(&span.extent);
-            match self.take_span(&mut assembler, span, ready, heat).await {
+            match self.take_span(&mut assembler, span, ready, how).await {
                 Ok(Progress::Through) => {}
                 Ok(Progress::Full | Progress::Needs(_)) => break,
                 // What was taken is good; the next fetch meets the trouble at its front.
@@ -266,7 +323,7 @@ impl Pipeline {
         assembler: &mut Assembler,
         span: &Span,
         ready: Option<SpanBytes>,
-        heat: Heat,
+        how: ReadOn,
     ) -> Result<Progress, Trouble> {
         let extent = &span.extent;
         let trouble = |source| Trouble::Cache {
@@ -277,7 +334,7 @@ impl Pipeline {
             Some(ready) => ready.map_err(trouble)?,
             None => {
                 let planned = span.range.byte_count();
-                let read = self.reader.read_on(extent, 0, planned, heat).await;
+                let read = self.reader.read_on(extent, 0, planned, how).await;
                 read.map_err(trouble)?
             }
         };
@@ -292,8 +349,15 @@ impl Pipeline {
             if assembler.has_any() {
                 return Ok(progress);
             }
-            let from = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            let more = self.reader.read_on(extent, from, end, heat).await;
+            let from = match how.hands {
+                Hands::Full => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                // Who may wait holds nothing: what is let go of is in the cache.
+                Hands::Empty => 0,
+            };
+            if from == 0 {
+                bytes = Slices::default();
+            }
+            let more = self.reader.read_on(extent, from, end, how).await;
             bytes.append(more.map_err(trouble)?);
         }
     }
@@ -345,6 +409,15 @@ fn without_records(intents: &[ReadIntent], located: &[Located]) -> Vec<Result<Pa
         Located::Failed(error) => Err(*error),
     };
     intents.iter().zip(located).map(answer).collect()
+}
+
+/// The plan of one part, no more than its first span.
+fn first_span(plan: &ReadPlan, place: usize) -> ReadPlan {
+    let mut plan = plan.clone();
+    if let Some(part) = plan.parts.get_mut(place) {
+        part.spans.truncate(1);
+    }
+    plan
 }
 
 /// Spans for one partition that was located again.

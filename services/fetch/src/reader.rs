@@ -54,6 +54,14 @@ impl Trouble {
         self.extent().segment
     }
 
+    /// Others hold all memory.
+    pub(crate) fn is_overload(&self) -> bool {
+        match self {
+            Self::Cache { source, .. } => matches!(source, CacheError::Overloaded { .. }),
+            Self::Fault { .. } => false,
+        }
+    }
+
     pub(crate) fn kind(&self) -> ReadErrorKind {
         match self {
             Self::Cache { source, .. } => source.kind(),
@@ -78,6 +86,21 @@ impl Trouble {
 /// Bytes of one span, from the front of its extent.
 pub(crate) type SpanBytes = Result<Slices, CacheError>;
 
+/// What a request holds of the cache's memory besides the bytes that it asks for. Who holds some does
+/// not wait for more: others may wait for what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hands {
+    Empty,
+    Full,
+}
+
+/// How one extent is read, or read on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadOn {
+    pub(crate) heat: Heat,
+    pub(crate) hands: Hands,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     cache: Arc<dyn SegmentCache>,
@@ -96,7 +119,8 @@ impl Reader {
         missing.fold(0, u64::saturating_add)
     }
 
-    /// All bytes of a plan: per intent, per span.
+    /// All bytes of a plan: per intent, per span. Never waits for memory: every span is in hand
+    /// until the last has come, and others may wait for it.
     pub(crate) async fn read(
         &self,
         plan: &ReadPlan,
@@ -105,7 +129,10 @@ impl Reader {
         let empty = |part: &PartPlan| part.spans.iter().map(|_| Ok(Slices::default())).collect();
         let mut parts: Vec<Vec<SpanBytes>> = plan.parts.iter().map(empty).collect();
         let reading = |read: ObjectReadPlan| async move {
-            let slices = self.cache.read(read.segment, read.range, read.heat).await;
+            let slices = self
+                .cache
+                .read_now(read.segment, read.range, read.heat)
+                .await;
             (read, slices.map(Slices::new))
         };
         let mut reads = stream::iter(plan.reads(heat_of))
@@ -128,7 +155,7 @@ impl Reader {
         extent: &IndexExtent,
         from: u64,
         to: u64,
-        heat: Heat,
+        how: ReadOn,
     ) -> Result<Slices, CacheError> {
         let start = extent.range.start().saturating_add(from);
         let end = extent.range.start().saturating_add(to);
@@ -136,8 +163,11 @@ impl Reader {
         let Some(range) = range else {
             return Ok(Slices::default());
         };
-        let slices = self.cache.read(extent.segment, range, heat).await?;
-        Ok(Slices::new(slices))
+        let slices = match how.hands {
+            Hands::Empty => self.cache.read(extent.segment, range, how.heat).await,
+            Hands::Full => self.cache.read_now(extent.segment, range, how.heat).await,
+        };
+        Ok(Slices::new(slices?))
     }
 
     /// The next read of the extent asks the bucket.

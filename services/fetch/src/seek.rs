@@ -14,7 +14,7 @@ use crate::error::ReadError;
 use crate::limits::QUERY_EXTENTS_MAX;
 use crate::pipeline::{Pipeline, unreadable};
 use crate::read::FoundOffset;
-use crate::reader::{Remedy, Trouble};
+use crate::reader::{Hands, ReadOn, Remedy, Trouble};
 use crate::slices::Slices;
 
 /// Which record of an extent is looked for.
@@ -90,7 +90,11 @@ impl Pipeline {
         from: Offset,
     ) -> Result<Option<FoundOffset>, Trouble> {
         let all = extent.range.byte_count();
-        let bytes = self.reader.read_on(extent, 0, all, Heat::Cold).await;
+        let how = ReadOn {
+            heat: Heat::Cold,
+            hands: Hands::Empty,
+        };
+        let bytes = self.reader.read_on(extent, 0, all, how).await;
         let bytes = bytes.map_err(|source| Trouble::Cache {
             extent: *extent,
             source,

@@ -33,6 +33,9 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
     /// Reads `range` of the object: slices that concatenate to exactly it, never short. They share
     /// the cache's memory; what they hold counts against its budget until they are dropped.
     ///
+    /// Waits while others hold all memory, up to the configured limit. Who holds bytes of other
+    /// reads meanwhile may be among those that it waits for: use [`SegmentCache::read_now`] then.
+    ///
     /// # Errors
     /// - [`ReadError::Reaped`]: the object is gone; plan again from the index.
     /// - [`ReadError::Corrupt`]: [`SegmentCache::forget`] and read once more, then tell a person.
@@ -42,6 +45,21 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future leaves the loads to the others that wait for them.
     fn read(
+        &self,
+        segment: SegmentId,
+        range: ByteRange,
+        heat: Heat,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>>;
+
+    /// The same without a wait for memory: [`ReadError::Overloaded`] as soon as others hold all of
+    /// it. What was loaded until then stays in the cache, as far as there is room.
+    ///
+    /// # Errors
+    /// As [`SegmentCache::read`].
+    ///
+    /// # Cancel safety
+    /// As [`SegmentCache::read`].
+    fn read_now(
         &self,
         segment: SegmentId,
         range: ByteRange,
@@ -103,6 +121,15 @@ macro_rules! forms {
                 heat: Heat,
             ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>> {
                 self.engine.read(segment, range, heat).boxed()
+            }
+
+            fn read_now(
+                &self,
+                segment: SegmentId,
+                range: ByteRange,
+                heat: Heat,
+            ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>> {
+                self.engine.read_now(segment, range, heat).boxed()
             }
 
             fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64 {

@@ -20,7 +20,7 @@ pub struct CacheConfig {
     /// Bytes of loads in flight for readers that catch up: apart, so that they never queue up in
     /// front of the others.
     pub cold_load_bytes: u32,
-    /// How long a load waits for readers to let go of memory.
+    /// How long a read that has nothing yet waits for others to let go of memory.
     pub memory_wait: Duration,
 }
 

@@ -1,7 +1,8 @@
 //! What both forms of the cache do: hit, or join the one load of a block.
 //!
 //! Order of a load: a permit of its heat's budget, memory, one ranged get, a check of what came,
-//! the store, the waiters. Everything before the get can be dropped without a trace.
+//! the store, the waiters. Everything before the get can be dropped without a trace. A load never
+//! waits for memory: who has a permit ends in the time of a get. Who waits for memory has nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,13 +12,13 @@ use esker_env::{Env, timeout};
 use esker_object::{Bucket, ObjectKey, ObjectRead, ReadRange};
 use esker_types::{ByteRange, ClusterId, SegmentId};
 use futures::future::FutureExt as _;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::flight::{Flights, Joined};
 use crate::key::{BlockRead, EntryKey, Part, block_range, blocks_of};
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, READ_BLOCKS_PARALLEL, READ_BYTES_MAX};
-use crate::memory::{Allowance, Memory};
+use crate::memory::Memory;
 use crate::metrics::Counters;
 use crate::store::Store;
 use crate::{CacheConfig, CacheStats, Heat, ReadError};
@@ -115,7 +116,48 @@ impl Engine {
         missing.map(|read| bytes(&read)).sum()
     }
 
+    /// Reads again, with nothing in hand, each time there is memory for a block, until the time is
+    /// over.
     pub(crate) async fn read(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        range: ByteRange,
+        heat: Heat,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let clock = &*self.env.clock;
+        let until = clock.now().after(self.config.memory_wait);
+        loop {
+            match self.attempt(segment, range, heat).await {
+                Err(ReadError::Overloaded { .. }) => {}
+                outcome => return outcome,
+            }
+            let wait = self.memory.take(BLOCK_BYTES);
+            let freed = timeout(clock, until.since(clock.now()), wait).await;
+            if freed.ok().flatten().is_none() || clock.now() >= until {
+                return Err(self.overloaded(segment));
+            }
+        }
+    }
+
+    pub(crate) async fn read_now(
+        self: &Arc<Self>,
+        segment: SegmentId,
+        range: ByteRange,
+        heat: Heat,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        match self.attempt(segment, range, heat).await {
+            Err(ReadError::Overloaded { .. }) => Err(self.overloaded(segment)),
+            outcome => outcome,
+        }
+    }
+
+    fn overloaded(&self, segment: SegmentId) -> ReadError {
+        let error = ReadError::Overloaded { segment };
+        self.counters.failed(&error);
+        error
+    }
+
+    async fn attempt(
         self: &Arc<Self>,
         segment: SegmentId,
         range: ByteRange,
@@ -134,10 +176,12 @@ impl Engine {
             let part = part_of(&object, range).ok_or(ReadError::Corrupt { segment, range })?;
             return Ok(vec![part]);
         }
+        // All of them end before the first failure is told: the next attempt finds what came.
         let blocks = stream::iter(blocks_of(range))
             .map(|read| self.block_part(segment, read, heat))
             .buffered(READ_BLOCKS_PARALLEL);
-        let slices: Vec<Bytes> = blocks.try_collect().await?;
+        let slices: Vec<Result<Bytes, ReadError>> = blocks.collect().await;
+        let slices = slices.into_iter().collect::<Result<Vec<Bytes>, _>>()?;
         let found: usize = slices.iter().map(Bytes::len).sum();
         assert_eq!(u64::try_from(found), Ok(bytes), "a read is never short");
         Ok(slices)
@@ -197,6 +241,8 @@ impl Engine {
                     self.store.put(key, bytes.clone(), heat);
                 }
             }
+            // Told by whoever gives up for it.
+            Err(ReadError::Overloaded { .. }) => {}
             Err(error) => self.counters.failed(error),
         }
         outcome
@@ -210,7 +256,7 @@ impl Engine {
     ) -> Result<Bytes, ReadError> {
         let range = block_range(block).ok_or(ReadError::TooLarge { bytes: u64::MAX })?;
         let _permit = self.load_permit(heat).await;
-        let allowance = self.allowance().await;
+        let allowance = self.memory.take_now(BLOCK_BYTES);
         let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
         let key = ObjectKey::session_place(self.cluster, segment);
         self.counters.load_begun(heat);
@@ -225,16 +271,6 @@ impl Engine {
             return Err(ReadError::Corrupt { segment, range });
         }
         Ok(allowance.pay_for(read.bytes))
-    }
-
-    /// Memory for one block; `None` when readers held on to all of it for too long.
-    async fn allowance(&self) -> Option<Allowance> {
-        if let Some(allowance) = self.memory.take_now(BLOCK_BYTES) {
-            return Some(allowance);
-        }
-        let wait = self.memory.take(BLOCK_BYTES);
-        let taken = timeout(&*self.env.clock, self.config.memory_wait, wait).await;
-        taken.ok().flatten()
     }
 
     async fn load_permit(&self, heat: Heat) -> Option<SemaphorePermit<'_>> {

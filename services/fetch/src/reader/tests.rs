@@ -74,6 +74,15 @@ impl SegmentCache for Stuck {
         std::future::pending().boxed()
     }
 
+    fn read_now(
+        &self,
+        segment: SegmentId,
+        range: ByteRange,
+        heat: Heat,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, CacheError>> {
+        self.read(segment, range, heat)
+    }
+
     fn missing_bytes(&self, _: SegmentId, _: ByteRange) -> u64 {
         0
     }

@@ -136,6 +136,48 @@ async fn many_who_catch_up_at_once_share_the_memory_that_there_is() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
+/// The fan-out workload of the benchmark: each of many connections reads one partition, of which every
+/// segment has a small piece. What the index tells of a piece is far less than the block that it
+/// lies in, so that grants promise too little, and what was in the cache when it was planned is
+/// pushed out while it is held. Held and waited for, that stood still for good.
+#[tokio::test(start_paused = true)]
+async fn readers_of_small_pieces_of_many_segments_never_wait_with_blocks_in_hand() {
+    let cache_config = CacheConfig::within(32 * 1024 * 1024);
+    let config = FetchConfig {
+        cold_read_bytes: u32::try_from(cache_config.held_bytes / 2).unwrap(),
+        ..FetchConfig::default()
+    };
+    let mut world = World::with(config, cache_config).await;
+    let (partitions, segments) = (16, 90);
+    for n in 0..segments {
+        let placed: Vec<_> = (0..partitions)
+            .map(|partition| (at(partition), offset(n), plain(1, 60_000)))
+            .collect();
+        world.write(Write::Elsewhere, &placed).await;
+    }
+    let begun = world.env.clock.now();
+
+    let reader = async |number: u32| {
+        let partition = number % partitions;
+        let mut next = 0;
+        while next < segments {
+            let mut asked = request(&[(partition, next)]);
+            asked.max_bytes = 16 * 1024 * 1024;
+            asked.topics[0].partitions[0].partition_max_bytes = 1024 * 1024;
+            let reply = only(&world.ask(12, asked).await);
+            assert_eq!(reply.error, KafkaError::None);
+            let last = *offsets_of(&reply.records).last().unwrap();
+            next = u64::try_from(last).unwrap() + 1;
+            // The client takes the reply in its time.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    join_all((0..80).map(reader)).await;
+
+    let took = world.env.clock.now().since(begun);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn neighbours_in_one_object_are_read_as_one() {
     let mut world = World::new().await;
