@@ -96,7 +96,7 @@ impl Aim<'_> {
 
 #[cfg(test)]
 mod tests {
-    use esker_kafka::StrBytes;
+    use esker_kafka::messages::StrBytes;
 
     use super::*;
     use crate::fixture::{at, batch, sequenced, wanted};

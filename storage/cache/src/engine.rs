@@ -4,8 +4,8 @@
 //! the store, the waiters. Everything before the get can be dropped without a trace. A load never
 //! waits for memory: who has a permit ends in the time of a get. Who waits for memory has nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use esker_env::{Env, timeout};
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::flight::{Flights, Joined};
 use crate::key::{BlockRead, EntryKey, Part, block_range, blocks_of};
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, READ_BLOCKS_PARALLEL, READ_BYTES_MAX};
-use crate::memory::Memory;
+use crate::memory::{Allowance, Memory};
 use crate::metrics::Counters;
 use crate::store::Store;
 use crate::{CacheConfig, CacheStats, Heat, ReadError};
@@ -34,6 +34,21 @@ pub(crate) struct Engine {
     loads: [Semaphore; 2],
     flights: Arc<Flights>,
     counters: Counters,
+}
+
+/// Memory for one block that a read has waited for, until one of its loads needs it.
+#[derive(Clone, Debug, Default)]
+struct Reserve(Arc<Mutex<Option<Allowance>>>);
+
+impl Reserve {
+    fn keep(&self, allowance: Allowance) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(allowance);
+    }
+
+    fn take(&self) -> Option<Allowance> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take()
+    }
 }
 
 fn budget(bytes: u32) -> Semaphore {
@@ -116,8 +131,8 @@ impl Engine {
         missing.map(|read| bytes(&read)).sum()
     }
 
-    /// Reads again, with nothing in hand, each time there is memory for a block, until the time is
-    /// over.
+    /// Reads again, with nothing in hand but the memory for one block, each time that comes free,
+    /// until the time is over.
     pub(crate) async fn read(
         self: &Arc<Self>,
         segment: SegmentId,
@@ -126,16 +141,18 @@ impl Engine {
     ) -> Result<Vec<Bytes>, ReadError> {
         let clock = &*self.env.clock;
         let until = clock.now().after(self.config.memory_wait);
+        let reserve = Reserve::default();
         loop {
-            match self.attempt(segment, range, heat).await {
+            match self.attempt(segment, range, heat, &reserve).await {
                 Err(ReadError::Overloaded { .. }) => {}
                 outcome => return outcome,
             }
             let wait = self.memory.take(BLOCK_BYTES);
             let freed = timeout(clock, until.since(clock.now()), wait).await;
-            if freed.ok().flatten().is_none() || clock.now() >= until {
+            let Some(freed) = freed.ok().flatten().filter(|_| clock.now() < until) else {
                 return Err(self.overloaded(segment));
-            }
+            };
+            reserve.keep(freed);
         }
     }
 
@@ -145,7 +162,10 @@ impl Engine {
         range: ByteRange,
         heat: Heat,
     ) -> Result<Vec<Bytes>, ReadError> {
-        match self.attempt(segment, range, heat).await {
+        match self
+            .attempt(segment, range, heat, &Reserve::default())
+            .await
+        {
             Err(ReadError::Overloaded { .. }) => Err(self.overloaded(segment)),
             outcome => outcome,
         }
@@ -162,6 +182,7 @@ impl Engine {
         segment: SegmentId,
         range: ByteRange,
         heat: Heat,
+        reserve: &Reserve,
     ) -> Result<Vec<Bytes>, ReadError> {
         let bytes = range.byte_count();
         if bytes > READ_BYTES_MAX {
@@ -178,7 +199,7 @@ impl Engine {
         }
         // All of them end before the first failure is told: the next attempt finds what came.
         let blocks = stream::iter(blocks_of(range))
-            .map(|read| self.block_part(segment, read, heat))
+            .map(|read| self.block_part(segment, read, heat, reserve))
             .buffered(READ_BLOCKS_PARALLEL);
         let slices: Vec<Result<Bytes, ReadError>> = blocks.collect().await;
         let slices = slices.into_iter().collect::<Result<Vec<Bytes>, _>>()?;
@@ -192,6 +213,7 @@ impl Engine {
         segment: SegmentId,
         read: BlockRead,
         heat: Heat,
+        reserve: &Reserve,
     ) -> Result<Bytes, ReadError> {
         let key = EntryKey {
             segment,
@@ -202,7 +224,7 @@ impl Engine {
                 self.counters.block_hits.fetch_add(1, Relaxed);
                 bytes
             }
-            None => self.load_shared(key, read.block, heat).await?,
+            None => self.load_shared(key, read.block, heat, reserve).await?,
         };
         part_of(&bytes, read.wanted).ok_or(ReadError::Corrupt {
             segment,
@@ -215,10 +237,11 @@ impl Engine {
         key: EntryKey,
         block: u64,
         heat: Heat,
+        reserve: &Reserve,
     ) -> Result<Bytes, ReadError> {
         let begin = || {
-            let engine = Arc::clone(self);
-            async move { engine.load(key, block, heat).await }.boxed()
+            let (engine, reserve) = (Arc::clone(self), reserve.clone());
+            async move { engine.load(key, block, heat, &reserve).await }.boxed()
         };
         match self.flights.join(key, || self.store.get(&key), begin) {
             Joined::Ready(bytes) => {
@@ -233,8 +256,14 @@ impl Engine {
         }
     }
 
-    async fn load(&self, key: EntryKey, block: u64, heat: Heat) -> Result<Bytes, ReadError> {
-        let outcome = self.load_block(key.segment, block, heat).await;
+    async fn load(
+        &self,
+        key: EntryKey,
+        block: u64,
+        heat: Heat,
+        reserve: &Reserve,
+    ) -> Result<Bytes, ReadError> {
+        let outcome = self.load_block(key.segment, block, heat, reserve).await;
         match &outcome {
             Ok(bytes) => {
                 if u64::try_from(bytes.len()).is_ok_and(|len| len <= self.store.entry_bytes_max()) {
@@ -253,10 +282,12 @@ impl Engine {
         segment: SegmentId,
         block: u64,
         heat: Heat,
+        reserve: &Reserve,
     ) -> Result<Bytes, ReadError> {
         let range = block_range(block).ok_or(ReadError::TooLarge { bytes: u64::MAX })?;
         let _permit = self.load_permit(heat).await;
-        let allowance = self.memory.take_now(BLOCK_BYTES);
+        let free = self.memory.take_now(BLOCK_BYTES);
+        let allowance = free.or_else(|| reserve.take());
         let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
         let key = ObjectKey::session_place(self.cluster, segment);
         self.counters.load_begun(heat);

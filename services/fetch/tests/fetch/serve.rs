@@ -148,18 +148,18 @@ async fn readers_of_small_pieces_of_many_segments_never_wait_with_blocks_in_hand
         ..FetchConfig::default()
     };
     let mut world = World::with(config, cache_config).await;
-    let (partitions, segments) = (16, 90);
+    let (partitions, segments) = (8, 90);
     for n in 0..segments {
         let placed: Vec<_> = (0..partitions)
-            .map(|partition| (at(partition), offset(n), plain(1, 60_000)))
+            .map(|partition| (at(partition), offset(n), plain(1, 110_000)))
             .collect();
         world.write(Write::Elsewhere, &placed).await;
     }
     let begun = world.env.clock.now();
 
     let reader = async |number: u32| {
-        let partition = number % partitions;
-        let mut next = 0;
+        let partition = number % 2;
+        let mut next = u64::from(number);
         while next < segments {
             let mut asked = request(&[(partition, next)]);
             asked.max_bytes = 16 * 1024 * 1024;

@@ -471,17 +471,20 @@ async fn behind_a_batch_that_was_given_up_its_producer_is_told_to_come_again_in_
     world.sequencer.close(session(&world));
     world.sleep(10_000).await;
     let lost = session(&world);
-    let mut behind = world.send(TestBatch::sequenced(1)).await;
+    let behind = world.send(TestBatch::sequenced(1)).await;
 
     let first = first.await;
-    world.sleep(5000).await;
-    let early = peek(&mut behind);
+    let behind = behind.await;
     world.sequencer.let_end();
     world.sequencer.end_session(lost).await.unwrap();
-    let behind = behind.await;
+    let early = world.send(TestBatch::sequenced(1)).await.await;
+    let again = world.send(TestBatch::sequenced(0)).await;
+    let behind_again = world.send(TestBatch::sequenced(1)).await;
 
     assert_eq!(error(&first), KafkaError::RequestTimedOut);
-    assert_eq!(early, None, "deferred until its predecessor is decided");
-    assert_eq!(error(&behind), KafkaError::NotLeaderOrFollower, "never 45");
-    assert!(world.numbers().await.is_empty());
+    assert_eq!(error(&behind), KafkaError::RequestTimedOut, "never 45");
+    assert_eq!(error(&early), KafkaError::RequestTimedOut, "out of order");
+    assert_eq!(error(&again.await), KafkaError::None);
+    assert_eq!(error(&behind_again.await), KafkaError::None);
+    assert_eq!(world.numbers().await, [0, 1]);
 }
