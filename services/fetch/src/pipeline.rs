@@ -1,10 +1,11 @@
 //! The stages of a fetch in order: (admit) locate, plan, read, assemble, wait; (reply). What a
 //! sequential reader will ask for next is loaded while it digests the answer.
 //!
-//! One request is one task's work, so no queue lies between stages. Bounds: bytes of a response by
-//! `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
-//! `limits.rs`. Nothing waits for memory of the cache while it holds some: what cannot be had at once
-//! is left out, and who has nothing then waits with empty hands. Every round begins anew from the view; nothing is kept while the waiter sleeps.
+//! One request is one task's work, so no queue lies between stages. Bounds: bytes of a response
+//! by `response_bytes_max`, memory by the cache's permits, look-ups and reads in flight by
+//! `limits.rs`. Nothing waits for memory of the cache while it holds some: what cannot be had at
+//! once is left out, and who has nothing then waits with empty hands. Every round begins anew
+//! from the view; nothing is kept while the waiter sleeps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -86,8 +86,8 @@ impl Trouble {
 /// Bytes of one span, from the front of its extent.
 pub(crate) type SpanBytes = Result<Slices, CacheError>;
 
-/// What a request holds of the cache's memory besides the bytes that it asks for. Who holds some does
-/// not wait for more: others may wait for what it holds.
+/// What a request holds of the cache's memory besides the bytes that it asks for. Who holds some
+/// does not wait for more: others may wait for what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hands {
     Empty,

@@ -318,8 +318,8 @@ fn fail_all(batches: impl Iterator<Item = AdmittedBatch>, error: &AppendError) {
 }
 
 impl Gaps {
-    /// A batch was given up: with `error`, as will be what is behind it in its lane. Batches without
-    /// a sequence do not depend on one another.
+    /// A batch was given up: with `error`, as will be what is behind it in its lane. Batches
+    /// without a sequence do not depend on one another.
     pub(crate) fn open(&mut self, body: &BatchBody, error: AppendError) {
         if body.summary.producer.is_some() {
             self.lanes

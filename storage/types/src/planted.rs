@@ -77,11 +77,11 @@ bugs! {
     LatestWithoutWait, Step, "CP12", "LATEST does not wait for what was undecided then";
     ReserveTwice, Step, "CP18", "a repeated reservation gets other offsets";
     BehindVoidPlaced, Step, "CP8", "a batch behind a void one is placed";
-    FirstBehindVoid, Step, "CP8", "a producer's first batch may stand behind its void one, and pods offer what does";
+    FirstBehindVoid, Step, "CP8", "a first batch may stand behind its void one, also on pods";
     OldEpochTaken, Step, "CP8", "a batch of a producer epoch that is over is taken";
     NoDefer, Step, "CP8", "a batch does not wait for its producer's undecided ones elsewhere";
     DuplicateOfUndecided, Step, "CP9", "a replay is answered from an undecided original";
-    VoidMarksForgotten, Step, "CP8", "neither sequencer nor pods remember whose batches turned void";
+    VoidMarksForgotten, Step, "CP8", "nobody remembers whose batches turned void, not even pods";
     StateByArrival, Step, "CP8", "producer state depends on the order of replay";
     DuplicateOfNewest, Step, "CP9", "a replay is answered with the offset of the newest batch";
     SessionNotWalked, Step, "CP1", "a take-over leaves one session unread";

@@ -136,8 +136,8 @@ async fn many_who_catch_up_at_once_share_the_memory_that_there_is() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-/// The fan-out workload of the benchmark: each of many connections reads one partition, of which every
-/// segment has a small piece. What the index tells of a piece is far less than the block that it
+/// The fan-out workload of the benchmark: each of many connections reads one partition, of which
+/// every segment has a small piece. What the index tells of a piece is far less than the block that it
 /// lies in, so that grants promise too little, and what was in the cache when it was planned is
 /// pushed out while it is held. Held and waited for, that stood still for good.
 #[tokio::test(start_paused = true)]
@@ -169,7 +169,7 @@ async fn readers_of_small_pieces_of_many_segments_never_wait_with_blocks_in_hand
             let last = *offsets_of(&reply.records).last().unwrap();
             next = u64::try_from(last).unwrap() + 1;
             // The client takes the reply in its time.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            world.env.clock.sleep(Duration::from_millis(1)).await;
         }
     };
     join_all((0..80).map(reader)).await;
