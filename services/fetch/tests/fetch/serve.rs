@@ -137,9 +137,9 @@ async fn many_who_catch_up_at_once_share_the_memory_that_there_is() {
 }
 
 /// The fan-out workload of the benchmark: each of many connections reads one partition, of which
-/// every segment has a small piece. What the index tells of a piece is far less than the block that it
-/// lies in, so that grants promise too little, and what was in the cache when it was planned is
-/// pushed out while it is held. Held and waited for, that stood still for good.
+/// every segment has a small piece. What the index tells of a piece is far less than the block
+/// that it lies in, so that grants promise too little, and what was in the cache when it was
+/// planned is pushed out while it is held. Held and waited for, that stood still for good.
 #[tokio::test(start_paused = true)]
 async fn readers_of_small_pieces_of_many_segments_never_wait_with_blocks_in_hand() {
     let cache_config = CacheConfig::within(32 * 1024 * 1024);
