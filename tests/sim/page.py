@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reliability-figures.md"
 MISSING = "not in this run"
+# What `esker verify` said of the bucket behind a run.
+AUDITS = {"clean": "clean", "found": "names the damage", "not_due": "–"}
 
 
 def load(folder, name):
@@ -108,8 +110,10 @@ def rows_of_faults(figures):
         worst = f"{max(recovery) / 1000:.1f} s" if recovery else "–"
         stores = " ".join(sorted({one["store"] for one in runs}))
         operations = whole(sum(one["operations"] for one in runs))
-        rows.append([number, name, stores, f"{passed} of {len(runs)}", operations, worst])
-    head = ["row", "fault", "stores", "passed", "operations", "longest recovery"]
+        audits = sorted({AUDITS[one["audit"]] for one in runs})
+        cells = [number, name, stores, f"{passed} of {len(runs)}", ", ".join(audits)]
+        rows.append([*cells, operations, worst])
+    head = ["row", "fault", "stores", "passed", "esker verify", "operations", "longest recovery"]
     return table(rows, head)
 
 

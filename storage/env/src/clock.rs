@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, Either};
 
 /// Where time comes from. Production: [`SystemClock`]; simulation: virtual time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Monotonic time since the process's start.
+    /// Monotonic time since this clock was made: times of two clocks cannot be compared.
     fn now(&self) -> MonotonicTime;
     /// Wall time. For record timestamps and people, never for decisions.
     fn wall(&self) -> Timestamp;

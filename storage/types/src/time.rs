@@ -23,18 +23,19 @@ impl Timestamp {
     }
 }
 
-/// Time since an arbitrary start of this process; never goes back. For deadlines only.
+/// Time since a clock was made; never goes back. For deadlines only. Only times of one clock can be
+/// compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonotonicTime(Duration);
 
 impl MonotonicTime {
-    /// Wraps the time since the process's own start.
+    /// Wraps the time since the clock was made.
     #[must_use]
     pub fn from_start(elapsed: Duration) -> Self {
         Self(elapsed)
     }
 
-    /// Time since the process's own start.
+    /// Time since the clock was made.
     #[must_use]
     pub fn since_start(self) -> Duration {
         self.0

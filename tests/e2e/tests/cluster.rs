@@ -309,9 +309,10 @@ async fn a_kill_of_any_process_loses_and_doubles_nothing() -> anyhow::Result<()>
         configs: &[],
     };
     client.create_topic(&probe).await?;
+    let env = Env::system();
     let (trigger, stop) = Shutdown::new();
     let plans = plans(&cluster);
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
     let (trigger_tails, stop_tails) = Shutdown::new();
     let tails = (0..PARTITIONS).map(|at| follow(&client, (TOPIC, at), 0, &stop_tails));
 
@@ -327,7 +328,7 @@ async fn a_kill_of_any_process_loses_and_doubles_nothing() -> anyhow::Result<()>
     };
     let ((histories, stopped), tails) = tokio::join!(loaded, join_all(tails));
     let stopped = stopped?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
     let figures = checked(&client, &histories).await?;
     let log = read_all(&client, TOPIC, PARTITIONS).await?;
     let mut tailed = 0;
@@ -356,7 +357,7 @@ async fn a_process_that_drains_leaves_metadata_and_loses_nothing() -> anyhow::Re
     create_topic(&client).await?;
     let (trigger, stop) = Shutdown::new();
     let plans = plans(&cluster);
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
 
     let scaling = async {
         env.clock.sleep(Duration::from_secs(2)).await;
@@ -382,7 +383,7 @@ async fn a_process_that_drains_leaves_metadata_and_loses_nothing() -> anyhow::Re
     };
     let (histories, scaled) = tokio::join!(load, scaled);
     let (joined, left) = scaled?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
     let figures = checked(&client, &histories).await?;
     proved(&format!(
         "one ingest process more, one drained: {figures}; named after {joined:.1?}, gone after \

@@ -152,7 +152,8 @@ async fn survives_kills(kind: StoreKind) -> anyhow::Result<()> {
         ..store.arguments()
     };
     let mut process = EskerProcess::start(&arguments).await?;
-    let client = Client::connect(&process.kafka.to_string(), "e2e", Env::system()).await?;
+    let env = Env::system();
+    let client = Client::connect(&process.kafka.to_string(), "e2e", env.clone()).await?;
     let topic = NewTopic {
         name: TOPIC,
         partitions: Some(PARTITIONS),
@@ -162,7 +163,7 @@ async fn survives_kills(kind: StoreKind) -> anyhow::Result<()> {
     client.create_topic(&topic).await?;
     let (trigger, stop) = Shutdown::new();
     let plans = producers(&process, seed);
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
     let (trigger_tails, stop_tails) = Shutdown::new();
     let tails = (0..PARTITIONS).map(|at| follow(&client, (TOPIC, at), 0, &stop_tails));
 
@@ -178,7 +179,7 @@ async fn survives_kills(kind: StoreKind) -> anyhow::Result<()> {
     };
     let ((histories, starts), tails) = tokio::join!(load_and_kills, join_all(tails));
     let starts = starts?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
     let log = retried(Duration::from_secs(20), async || {
         read_all(&client, TOPIC, PARTITIONS).await
     })

@@ -19,7 +19,6 @@ use esker_kafka::messages::{
 };
 use esker_record::Compression;
 use esker_testkit::{EskerArguments, EskerProcess};
-use futures::future::join_all;
 use rustix::process::Signal;
 
 const TOPIC: &str = "handed-over";
@@ -118,11 +117,7 @@ async fn a_standby_takes_over_from_a_killed_leader() -> anyhow::Result<()> {
     let (mut leader, mut standby) = pair(&store).await?;
     let (trigger, stop) = Shutdown::new();
     let addresses = [leader.kafka, standby.kafka];
-    let load = join_all(
-        plans(&addresses)
-            .into_iter()
-            .map(|plan| produce(plan, stop.clone())),
-    );
+    let load = produce(&env, plans(&addresses), &stop);
 
     let hand_over = async {
         env.clock.sleep(Duration::from_secs(2)).await;
@@ -137,7 +132,7 @@ async fn a_standby_takes_over_from_a_killed_leader() -> anyhow::Result<()> {
     };
     let (histories, took) = tokio::join!(load, hand_over);
     let took = took?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
 
     let figures = check(&standby, &histories).await?;
     proved(&format!(
@@ -269,13 +264,10 @@ async fn stop_and_wake(
 async fn a_stopped_leader_that_goes_on_answers_nothing_and_ends() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Minio).await?;
     let (mut leader, mut standby) = pair(&store).await?;
+    let env = Env::system();
     let (trigger, stop) = Shutdown::new();
     let addresses = [leader.kafka, standby.kafka];
-    let load = join_all(
-        plans(&addresses)
-            .into_iter()
-            .map(|plan| produce(plan, stop.clone())),
-    );
+    let load = produce(&env, plans(&addresses), &stop);
 
     let stopped = async {
         let woken = stop_and_wake(&mut leader, &mut standby).await;
@@ -285,7 +277,7 @@ async fn a_stopped_leader_that_goes_on_answers_nothing_and_ends() -> anyhow::Res
     let (histories, woken) = tokio::join!(load, stopped);
     let log = leader.log_tail();
     let woken = woken.with_context(|| log.clone())?;
-    let mut histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let mut histories = histories?;
 
     // What it was asked to append after it was deposed may not be anywhere.
     histories.push(late_history(woken.asked));

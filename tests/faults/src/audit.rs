@@ -1,4 +1,4 @@
-//! The audit of the bucket behind a run, by `esker verify`, where the binary has that command.
+//! The audit of the bucket behind a run, by `esker verify`.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub(crate) enum Audit {
     /// Nothing is wrong with it.
     Clean,
-    /// This binary has no `verify`.
-    NotAudited,
-    /// The row ended before, or leaves a bucket that is broken on purpose.
+    /// The row breaks the bucket on purpose, and what was broken was found.
+    Found,
+    /// The run ended before, or its bucket is an older one by intent.
     NotDue,
 }
 
@@ -28,28 +28,30 @@ fn arguments(store: &TestStore) -> Vec<String> {
     arguments
 }
 
-/// Whether the binary can audit.
-pub(crate) async fn is_possible() -> anyhow::Result<bool> {
-    let help = esker()?.args(["verify", "--help"]).run().await?;
-    Ok(help.status.success())
-}
-
-/// What `esker verify` writes and whether it is content.
-pub(crate) async fn verify(store: &TestStore) -> anyhow::Result<(bool, String)> {
+/// What `esker verify` ends with and writes; 0 is clean, 1 damage, 2 nothing is known.
+async fn verify(store: &TestStore) -> anyhow::Result<(Option<i32>, String)> {
     let program = esker()?.args(["verify"]).args(arguments(store));
     let ran = program.limit(WITHIN).run().await?;
-    Ok((ran.status.success(), ran.tell()))
+    Ok((ran.status.code(), ran.tell()))
 }
 
 /// Audits the bucket of a run whose processes have ended.
 ///
 /// # Errors
-/// Something is wrong with it.
+/// Something is wrong with it, or it could not be audited.
 pub(crate) async fn audit(store: &TestStore) -> anyhow::Result<Audit> {
-    if !is_possible().await? {
-        return Ok(Audit::NotAudited);
-    }
-    let (is_clean, told) = verify(store).await?;
-    ensure!(is_clean, "the audit of the bucket: {told}");
+    let (code, told) = verify(store).await?;
+    ensure!(code == Some(0), "the audit of the bucket: {told}");
     Ok(Audit::Clean)
+}
+
+/// The same of a bucket in which `place` was damaged: the audit has to name it.
+///
+/// # Errors
+/// It does not.
+pub(crate) async fn audit_damaged(store: &TestStore, place: &str) -> anyhow::Result<Audit> {
+    let (code, told) = verify(store).await?;
+    let is_found = code == Some(1) && told.contains(place);
+    ensure!(is_found, "the audit does not name {place}: {told}");
+    Ok(Audit::Found)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use esker_e2e::load::{ProducerKind, ProducerPlan, produce_before};
-use esker_env::Shutdown;
-use futures::future::{join_all, try_join_all};
+use esker_env::{Env, Shutdown};
+use futures::future::try_join_all;
 
 use crate::asker::Asker;
 use crate::foreign::{self, Foreign};
@@ -99,10 +99,9 @@ impl Load {
         seed: u64,
         stop: Shutdown,
     ) -> anyhow::Result<Ended> {
-        let producers = self.plans(&pods, seed).into_iter().map(|plan| {
-            let witness = Arc::new(recorder.clone());
-            produce_before(plan, Some(witness), stop.clone())
-        });
+        let env = Env::system();
+        let witness = Arc::new(recorder.clone());
+        let producers = produce_before(&env, self.plans(&pods, seed), Some(witness), &stop);
         let all: Vec<i32> = (0..PARTITIONS).collect();
         let readers = (0..self.readers).map(|first| {
             let mut reader = Reader::new(&recorder, TOPIC, &all, false);
@@ -123,15 +122,13 @@ impl Load {
             client.run(&stop, self.finish_within).await
         };
         let (produced, read, asked, foreign) = tokio::join!(
-            join_all(producers),
+            producers,
             try_join_all(readers),
             asker.ask_on(&pods, PARTITIONS, &stop),
             Box::pin(foreign),
         );
         let librdkafka = foreign.context("the clients on librdkafka")?;
-        for history in produced {
-            history?;
-        }
+        produced?;
         asked?;
         let mut errors = BTreeMap::new();
         for (name, count) in read?.into_iter().flatten() {

@@ -115,14 +115,14 @@ impl Summary {
 
     /// The document of `--json`.
     pub(crate) fn document(&self) -> serde_json::Value {
-        let not_audited = self.results.iter();
-        let not_audited = not_audited.filter(|one| one.audit == Audit::NotAudited);
+        let audited = |audit| self.results.iter().filter(move |one| one.audit == audit);
         serde_json::json!({
             "esker_faults": 1,
             "passed": self.count(Verdict::Passed),
             "failed": self.count(Verdict::Failed),
             "skipped": self.count(Verdict::Skipped),
-            "not_audited": not_audited.count(),
+            "audited_clean": audited(Audit::Clean).count(),
+            "audit_found_damage": audited(Audit::Found).count(),
             "results": self.results,
         })
     }
@@ -143,16 +143,16 @@ impl fmt::Display for Summary {
             let time = time.map(|millis| Duration::from_millis(*millis));
             time.map_or("-".to_owned(), |time| format!("{time:.1?}"))
         };
-        let not_audited = self.results.iter();
-        let not_audited = not_audited.filter(|one| one.audit == Audit::NotAudited);
+        let audited = self.results.iter();
+        let audited = audited.filter(|one| one.audit == Audit::Clean);
         write!(
             f,
-            "{} passed, {} failed, {} skipped, {} not audited; {} operations, {} acknowledged \
-             records, {} read, {} requests struck; recovery p50 {}, p99 {}",
+            "{} passed, {} failed, {} skipped, {} buckets audited and clean; {} operations, {} \
+             acknowledged records, {} read, {} requests struck; recovery p50 {}, p99 {}",
             self.count(Verdict::Passed),
             self.count(Verdict::Failed),
             self.count(Verdict::Skipped),
-            not_audited.count(),
+            audited.count(),
             sum(|one| one.operations),
             sum(|one| one.acknowledged),
             sum(|one| one.read),

@@ -48,8 +48,8 @@ pub(crate) struct Scene {
     pub(crate) facts: Vec<String>,
     /// No recovery may take longer.
     pub(crate) recovery_max: Option<Duration>,
-    /// Whether the checks behind the run are the row's own.
-    pub(crate) is_checked_by_row: bool,
+    /// What the row's own audit came to, when the checks behind the run are its own.
+    pub(crate) audited_by_row: Option<Audit>,
     /// Whether the history has to be found broken: the run shows that the checks can fail.
     pub(crate) is_broken_on_purpose: bool,
     librdkafka: bool,
@@ -96,7 +96,7 @@ impl Scene {
             pods: Vec::new(),
             facts: Vec::new(),
             recovery_max: None,
-            is_checked_by_row: false,
+            audited_by_row: None,
             is_broken_on_purpose: false,
             librdkafka: opening.librdkafka,
             loads: 0,
@@ -324,7 +324,7 @@ impl Scene {
 
     /// The last reading, a stop in order, the checker of the history, the audit of the bucket.
     pub(crate) async fn finish(&mut self) -> anyhow::Result<Checked> {
-        if !self.is_checked_by_row {
+        if self.audited_by_row.is_none() {
             self.read_all(TOPIC, PARTITIONS, true).await?;
             self.stop_all().await?;
         }
@@ -340,8 +340,7 @@ impl Scene {
             return Ok(Checked { report, audit });
         }
         let report = self.check_history()?;
-        if self.is_checked_by_row {
-            let audit = Audit::NotDue;
+        if let Some(audit) = self.audited_by_row {
             return Ok(Checked { report, audit });
         }
         ensure!(

@@ -18,6 +18,7 @@ use esker_kafka::messages::{
 };
 use esker_record::Compression;
 use esker_types::{MonotonicTime, ProducerEpoch, ProducerId};
+use futures::future::join_all;
 
 use super::requests::{BatchOwner, PRODUCE_VERSION, batch_of, padded, produce_request};
 use super::{Batch, Connection, History, SentBatch, Told, Witness};
@@ -62,12 +63,19 @@ pub struct ProducerPlan {
     pub seed: u64,
 }
 
-/// Produces until asked to stop, then until nothing is unanswered.
+/// All of them produce side by side until asked to stop, then until nothing is unanswered.
+///
+/// One clock, that of `env`, gives the times of all histories: each clock counts from when it was
+/// made, so the times of two say nothing about which came first.
 ///
 /// # Errors
 /// An answer that a client would take as final.
-pub async fn produce(plan: ProducerPlan, stop: Shutdown) -> anyhow::Result<History> {
-    produce_before(plan, None, stop).await
+pub async fn produce(
+    env: &Env,
+    plans: Vec<ProducerPlan>,
+    stop: &Shutdown,
+) -> anyhow::Result<Vec<History>> {
+    produce_before(env, plans, None, stop).await
 }
 
 /// The same before a witness, who hears of each request when it goes out and when it ends.
@@ -75,49 +83,16 @@ pub async fn produce(plan: ProducerPlan, stop: Shutdown) -> anyhow::Result<Histo
 /// # Errors
 /// As [`produce`].
 pub async fn produce_before(
-    plan: ProducerPlan,
+    env: &Env,
+    plans: Vec<ProducerPlan>,
     witness: Option<Arc<dyn Witness>>,
-    stop: Shutdown,
-) -> anyhow::Result<History> {
-    let env = Env::system();
-    let history = History {
-        producer: plan.producer,
-        is_idempotent: plan.kind == ProducerKind::Idempotent,
-        batches: Vec::new(),
-        reconnects: 0,
-        resent: 0,
-    };
-    let mut producer = Producer {
-        rng: Rng::from_seed(plan.seed),
-        next: vec![0; usize::try_from(plan.partitions)?],
-        plan,
-        env,
-        stop,
-        stopped_at: None,
-        identity: None,
-        history,
-        again: BTreeSet::new(),
-        in_flight: VecDeque::new(),
-        witness,
-        lane: 0,
-        send_at: MonotonicTime::default(),
-    };
-    let mut turn = 0;
-    while !producer.is_finished()? {
-        let addresses = &producer.plan.addresses;
-        let address = *addresses
-            .get(turn % addresses.len())
-            .context("an address")?;
-        turn += 1;
-        if let Ok(connection) = Connection::open(address).await {
-            producer.lane = producer.witness.as_ref().map_or(0, |one| one.connected());
-            let ended = producer.use_connection(connection).await;
-            producer.connection_ended();
-            ended?;
-        }
-        producer.env.clock.sleep(RECONNECT_PAUSE).await;
-    }
-    Ok(producer.history)
+    stop: &Shutdown,
+) -> anyhow::Result<Vec<History>> {
+    let of_plan = |plan| Producer::new(env, plan, witness.clone(), stop.clone());
+    let producers = plans.into_iter().map(of_plan);
+    let producers = producers.collect::<anyhow::Result<Vec<_>>>()?;
+    let ended = join_all(producers.into_iter().map(Producer::run)).await;
+    ended.into_iter().collect()
 }
 
 struct Producer {
@@ -148,6 +123,56 @@ enum Step {
 }
 
 impl Producer {
+    fn new(
+        env: &Env,
+        plan: ProducerPlan,
+        witness: Option<Arc<dyn Witness>>,
+        stop: Shutdown,
+    ) -> anyhow::Result<Self> {
+        let history = History {
+            producer: plan.producer,
+            is_idempotent: plan.kind == ProducerKind::Idempotent,
+            batches: Vec::new(),
+            reconnects: 0,
+            resent: 0,
+        };
+        Ok(Self {
+            rng: Rng::from_seed(plan.seed),
+            next: vec![0; usize::try_from(plan.partitions)?],
+            plan,
+            env: env.clone(),
+            stop,
+            stopped_at: None,
+            identity: None,
+            history,
+            again: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+            witness,
+            lane: 0,
+            send_at: MonotonicTime::default(),
+        })
+    }
+
+    /// Until asked to stop and nothing is unanswered, over as many connections as it takes.
+    async fn run(mut self) -> anyhow::Result<History> {
+        let mut turn = 0;
+        while !self.is_finished()? {
+            let addresses = &self.plan.addresses;
+            let address = *addresses
+                .get(turn % addresses.len())
+                .context("an address")?;
+            turn += 1;
+            if let Ok(connection) = Connection::open(address).await {
+                self.lane = self.witness.as_ref().map_or(0, |one| one.connected());
+                let ended = self.use_connection(connection).await;
+                self.connection_ended();
+                ended?;
+            }
+            self.env.clock.sleep(RECONNECT_PAUSE).await;
+        }
+        Ok(self.history)
+    }
+
     fn is_idempotent(&self) -> bool {
         self.plan.kind == ProducerKind::Idempotent
     }
@@ -426,5 +451,73 @@ impl Producer {
                 self.again.insert(place);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_env::{Clock, SystemClock};
+    use esker_kafka::messages::produce_response::TopicProduceResponse;
+    use esker_types::Timestamp;
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    const EARLIER: Duration = Duration::from_secs(3600);
+
+    /// A clock that was made an hour ago.
+    #[derive(Debug)]
+    struct Old(SystemClock);
+
+    impl Clock for Old {
+        fn now(&self) -> MonotonicTime {
+            self.0.now().after(EARLIER)
+        }
+
+        fn wall(&self) -> Timestamp {
+            self.0.wall()
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            self.0.sleep(duration)
+        }
+    }
+
+    fn plan() -> ProducerPlan {
+        ProducerPlan {
+            producer: 1,
+            kind: ProducerKind::Plain,
+            addresses: Vec::new(),
+            topic: "t".to_owned(),
+            partitions: 1,
+            in_flight: 1,
+            pause: Duration::ZERO,
+            answer_within: Duration::ZERO,
+            finish_within: Duration::ZERO,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_producer_takes_all_its_times_from_the_clock_that_it_was_given() {
+        let env = Env {
+            clock: Arc::new(Old(SystemClock::new())),
+            ..Env::system()
+        };
+        let (_trigger, stop) = Shutdown::new();
+        let mut producer = Producer::new(&env, plan(), None, stop).unwrap();
+        let answers = vec![PartitionProduceResponse::default()];
+        let topic = TopicProduceResponse::default().with_partition_responses(answers);
+        let reply = ProduceResponse::default().with_responses(vec![topic]);
+
+        let place = producer.new_batch().unwrap();
+        producer.in_flight.push_back((place, 0));
+        producer.hear(&reply).unwrap();
+
+        let batch = producer.history.batches[place];
+        let Told::Acknowledged { at, .. } = batch.told else {
+            panic!("{batch:?}")
+        };
+        assert!(batch.sent_at.since_start() >= EARLIER && at.since_start() >= EARLIER);
     }
 }

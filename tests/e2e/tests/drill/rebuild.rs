@@ -113,7 +113,8 @@ async fn drill(kind: StoreKind, what: Disaster) -> anyhow::Result<()> {
         ..store.arguments()
     };
     let mut process = EskerProcess::start(&arguments).await?;
-    let client = Client::connect(&process.kafka.to_string(), "e2e", Env::system()).await?;
+    let env = Env::system();
+    let client = Client::connect(&process.kafka.to_string(), "e2e", env.clone()).await?;
     let topic = NewTopic {
         name: TOPIC,
         partitions: Some(PARTITIONS),
@@ -123,13 +124,13 @@ async fn drill(kind: StoreKind, what: Disaster) -> anyhow::Result<()> {
     client.create_topic(&topic).await?;
     let (trigger, stop) = Shutdown::new();
     let plans = producers(process.kafka, seed);
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
     let (trigger_tails, stop_tails) = Shutdown::new();
     let tails = (0..PARTITIONS).map(|at| follow(&client, (TOPIC, at), 0, &stop_tails));
     let work = async {
         let times = disaster(&store, (&mut process, &arguments), what).await;
         if times.is_ok() {
-            Env::system().clock.sleep(LOAD).await;
+            env.clock.sleep(LOAD).await;
         }
         trigger.request();
         times
@@ -141,7 +142,7 @@ async fn drill(kind: StoreKind, what: Disaster) -> anyhow::Result<()> {
     };
     let ((histories, times), tails) = tokio::join!(load_and_work, join_all(tails));
     let times = times?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
     let log = retried(Duration::from_secs(20), async || {
         read_all(&client, TOPIC, PARTITIONS).await
     })

@@ -9,7 +9,6 @@ use esker_env::{Env, Rng, Shutdown};
 use esker_kafka::client::{Client, NewTopic};
 use esker_object::ObjectKey;
 use esker_testkit::{EskerArguments, EskerProcess};
-use futures::future::join_all;
 
 use crate::bucket::{
     PARTITIONS, TOPIC, change, finds, is_clean, keys, open, producers, put, told, tool,
@@ -37,13 +36,14 @@ async fn stays_clean(kind: StoreKind, rounds: u32) -> anyhow::Result<()> {
     };
     let mut process = EskerProcess::start(&arguments).await?;
     create(&process).await?;
+    let env = Env::system();
     let (trigger, stop) = Shutdown::new();
     let plans = producers(process.kafka, Rng::from_os().u64());
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
     let audits = async {
         let mut segments = 0;
         for _ in 0..rounds {
-            Env::system().clock.sleep(Duration::from_millis(700)).await;
+            env.clock.sleep(Duration::from_millis(700)).await;
             is_clean(&store, &["--quick"]).await?;
             let deep = is_clean(&store, &[]).await?;
             segments = deep.report["figures"]["segments"]
@@ -58,7 +58,7 @@ async fn stays_clean(kind: StoreKind, rounds: u32) -> anyhow::Result<()> {
     };
     let (histories, segments) = tokio::join!(load, audits);
     let segments = segments.inspect_err(|_| trigger.request())?;
-    let histories = histories.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let histories = histories?;
     ensure!(process.stop().await?.success(), "{}", process.log_tail());
     let last = is_clean(&store, &[]).await?;
     let batches: usize = histories.iter().map(|history| history.batches.len()).sum();
@@ -90,17 +90,16 @@ async fn each_damage_is_found_on_a_directory() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Directory).await?;
     let mut process = store.esker().await?;
     create(&process).await?;
+    let env = Env::system();
     let (trigger, stop) = Shutdown::new();
     let plans = producers(process.kafka, 7);
-    let load = join_all(plans.into_iter().map(|plan| produce(plan, stop.clone())));
+    let load = produce(&env, plans, &stop);
     let wait = async {
-        Env::system().clock.sleep(Duration::from_secs(1)).await;
+        env.clock.sleep(Duration::from_secs(1)).await;
         trigger.request();
     };
     let (histories, ()) = tokio::join!(load, wait);
-    for history in histories {
-        history?;
-    }
+    histories?;
     ensure!(process.stop().await?.success(), "{}", process.log_tail());
     // Another start ends the first roll.
     let mut process = store.esker().await?;

@@ -20,6 +20,12 @@ macro_rules! faults {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// Its name in commands.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+
             /// Whether it lasts for some time, instead of striking single operations.
             pub(crate) fn is_episode(self) -> bool {
                 match self { $(Self::$variant => $episode,)* }

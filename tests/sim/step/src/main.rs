@@ -1,10 +1,11 @@
 //! `esker-sim`: the step simulation. Exit code 1 when a rule broke, a fault never struck, a run was
-//! not the same twice, or a planted bug survived.
+//! not the same twice, a planted bug survived, or there was nothing to shrink.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use esker_env::{Clock as _, SystemClock};
+use esker_sim::fault::Fault;
 use esker_sim::report::{Sums, tell, tell_failure};
 use esker_sim::{RunOptions, run};
 
@@ -27,6 +28,12 @@ enum Action {
         /// A bug to plant.
         #[arg(long)]
         plant: Option<String>,
+        /// Only these kinds of faults, as `shrink` names them; `none` for no kind.
+        #[arg(long, value_delimiter = ',')]
+        faults: Vec<String>,
+        /// Clients that are left out, by number.
+        #[arg(long, value_delimiter = ',')]
+        silent: Vec<usize>,
         /// Prints each event.
         #[arg(long)]
         trace: bool,
@@ -91,12 +98,14 @@ fn main() -> ExitCode {
             seed,
             minutes,
             plant,
+            faults,
+            silent,
             trace,
             history,
         } => {
             let mut options = RunOptions::of(seed, minutes);
-            (options.trace, options.history) = (trace, history);
-            one(&options, plant.as_deref())
+            (options.silent, options.trace, options.history) = (silent, trace, history);
+            is_known(&mut options, &faults) && one(&options, plant.as_deref())
         }
         Action::Seeds {
             from,
@@ -134,8 +143,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Leaves out all but the named faults, if any are named; whether all of them exist.
+fn is_known(options: &mut RunOptions, faults: &[String]) -> bool {
+    if faults.is_empty() || options.only(faults) {
+        return true;
+    }
+    let labels: Vec<&str> = Fault::ALL.iter().map(|kind| kind.label()).collect();
+    tell(&format!("{faults:?}: faults are none or of {labels:?}"));
+    false
+}
+
 fn one(options: &RunOptions, bug: Option<&str>) -> bool {
-    let outcome = with_bug(bug, || run(options));
+    let Some(outcome) = with_bug(bug, || run(options)) else {
+        return false;
+    };
     tell(&format!(
         "seed {}: {} events, {} operations, hash {:016x}",
         outcome.seed, outcome.events, outcome.operations, outcome.hash
@@ -213,37 +234,42 @@ fn shrink(options: &RunOptions, bug: Option<&str>) -> bool {
     let shrunk = with_bug(bug, || {
         esker_sim::shrink::shrink(options, &mut |line| tell(line))
     });
+    let Some(shrunk) = shrunk else {
+        return false;
+    };
     let Some((smallest, outcome)) = shrunk else {
         tell("the seed breaks nothing");
-        return true;
+        return false;
     };
-    tell(&format!("{smallest:?}"));
     tell_failure(&outcome);
-    false
+    let plant = bug.map_or(String::new(), |bug| format!(" --plant {bug}"));
+    tell(&format!("esker-sim run {}{plant}", smallest.arguments()));
+    true
 }
 
+/// Runs with the bug of this name planted; `None` when it cannot be.
 #[cfg(feature = "planted")]
-fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
+fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> Option<T> {
     use esker_types::{Planted, plant};
-    let bug = name.map(|name| {
-        let found = Planted::ALL.iter().find(|bug| bug.name() == name);
-        if found.is_none() {
-            tell(&format!("there is no planted bug {name}"));
-        }
-        found.copied()
-    });
-    plant(bug.flatten());
+    let of_name = |name| Planted::ALL.iter().find(|bug| bug.name() == name);
+    let bug = name.and_then(of_name).copied();
+    if let (Some(name), None) = (name, bug) {
+        tell(&format!("there is no planted bug {name}"));
+        return None;
+    }
+    plant(bug);
     let outcome = run();
     plant(None);
-    outcome
+    Some(outcome)
 }
 
 #[cfg(not(feature = "planted"))]
-fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> T {
+fn with_bug<T>(name: Option<&str>, run: impl FnOnce() -> T) -> Option<T> {
     if name.is_some() {
-        tell("built without the feature `planted`: nothing is planted");
+        tell("built without the feature `planted`: nothing can be planted");
+        return None;
     }
-    run()
+    Some(run())
 }
 
 /// Which bugs are hunted, and where the result goes.
@@ -291,7 +317,7 @@ fn hunt_all(seeds: u64, minutes: u64, jobs: u64, files: &HuntFiles) -> bool {
             tell(&format!("result not written to {path}: {error}"));
         }
     }
-    caught == hunts.len()
+    caught == hunts.len() && !hunts.is_empty()
 }
 
 #[cfg(feature = "planted")]

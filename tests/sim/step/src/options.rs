@@ -8,6 +8,9 @@ use esker_ingest::IngestConfig;
 use crate::fault::Fault;
 use crate::node::{MILLI, Nanos, SECOND};
 
+/// What commands take for no kind of faults.
+const NO_FAULT: &str = "none";
+
 /// What a produce request allows the server, as a rule.
 const PATIENT: Nanos = 7 * SECOND;
 
@@ -40,6 +43,42 @@ impl RunOptions {
             trace: false,
             history: None,
         }
+    }
+
+    /// Leaves out all kinds of faults but those of these labels; `none` is no kind. Whether all
+    /// labels are known: if not, nothing has changed.
+    #[must_use]
+    pub fn only(&mut self, labels: &[String]) -> bool {
+        let is_known = |label: &String| {
+            let mut kinds = Fault::ALL.iter();
+            label == NO_FAULT || kinds.any(|kind| kind.label() == label)
+        };
+        if !labels.iter().all(is_known) {
+            return false;
+        }
+        let is_left_out = |kind: &&Fault| !labels.iter().any(|label| kind.label() == label);
+        self.masked = Fault::ALL.iter().filter(is_left_out).copied().collect();
+        true
+    }
+
+    /// The arguments of `esker-sim run` that repeat this run.
+    #[must_use]
+    pub fn arguments(&self) -> String {
+        let mut text = format!("--seed {} --minutes {}", self.seed, self.minutes);
+        if !self.masked.is_empty() {
+            let kept = Fault::ALL.iter().filter(|kind| !self.masked.contains(kind));
+            let kept: Vec<&str> = kept.map(|kind| kind.label()).collect();
+            let kept = match kept.is_empty() {
+                true => NO_FAULT.to_owned(),
+                false => kept.join(","),
+            };
+            text.push_str(&format!(" --faults {kept}"));
+        }
+        if !self.silent.is_empty() {
+            let silent: Vec<String> = self.silent.iter().map(usize::to_string).collect();
+            text.push_str(&format!(" --silent {}", silent.join(",")));
+        }
+        text
     }
 }
 
@@ -186,5 +225,60 @@ impl Habits {
     /// When everything is healed nobody is far away or in a hurry: what is left must go through.
     pub(crate) fn calm_down(&mut self) {
         (self.produce_timeout, self.distance) = (PATIENT, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repeated(options: &RunOptions) -> RunOptions {
+        let text = options.arguments();
+        let words: Vec<&str> = text.split(' ').collect();
+        let value = |name: &str| {
+            let at = words.iter().position(|word| *word == name)?;
+            words.get(at + 1).copied()
+        };
+        let number = |name| value(name).unwrap().parse().unwrap();
+        let mut again = RunOptions::of(number("--seed"), number("--minutes"));
+        if let Some(faults) = value("--faults") {
+            let labels: Vec<String> = faults.split(',').map(str::to_owned).collect();
+            assert!(again.only(&labels), "{faults}");
+        }
+        if let Some(silent) = value("--silent") {
+            again.silent = silent.split(',').map(|one| one.parse().unwrap()).collect();
+        }
+        again
+    }
+
+    #[test]
+    fn the_arguments_of_a_run_repeat_it() {
+        let whole = RunOptions::of(7, 3);
+        let mut some = RunOptions::of(8, 1);
+        some.silent = vec![2, 5];
+        some.masked = Fault::ALL.to_vec();
+        some.masked
+            .retain(|kind| ![Fault::PutHeld, Fault::GreyWay].contains(kind));
+        let mut none = RunOptions::of(9, 1);
+        none.masked = Fault::ALL.to_vec();
+
+        for options in [whole, some, none] {
+            let again = repeated(&options);
+
+            let of = |one: &RunOptions| {
+                let (masked, silent) = (one.masked.clone(), one.silent.clone());
+                (one.seed, one.minutes, masked, silent)
+            };
+            assert_eq!(of(&again), of(&options), "{}", options.arguments());
+        }
+    }
+
+    #[test]
+    fn a_fault_that_nobody_knows_leaves_the_run_as_it_was() {
+        let mut options = RunOptions::of(7, 3);
+
+        let is_known = options.only(&["PutHeld".to_owned(), "PutHold".to_owned()]);
+
+        assert!(!is_known && options.masked.is_empty());
     }
 }

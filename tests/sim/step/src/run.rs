@@ -21,6 +21,8 @@ pub struct Outcome {
     pub hash: u64,
     /// Simulated nanoseconds.
     pub simulated: u64,
+    /// Clients of the seed, those that are left out too.
+    pub clients: usize,
     /// Events carried out.
     pub events: u64,
     /// Operations of clients, checked.
@@ -97,6 +99,7 @@ fn conclude(world: &mut World, options: &RunOptions) -> Outcome {
         violation,
         hash: world.hash(),
         simulated: world.now(),
+        clients: world.settings.clients.len(),
         events: world.figures.events,
         operations,
         acked: world.figures.acked,

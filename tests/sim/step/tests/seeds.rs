@@ -77,3 +77,27 @@ fn a_planted_bug_is_seen() {
 
     assert!(hunted.seed.is_some());
 }
+
+#[cfg(feature = "planted")]
+#[test]
+fn a_failing_run_is_made_smaller_and_fails_the_same_way_when_it_is_repeated() {
+    use esker_sim::planted::run_planted;
+    use esker_sim::shrink::shrink;
+    use esker_types::{Planted, plant};
+
+    let (bug, options) = (Planted::OverlayKept, RunOptions::of(9, 3));
+
+    plant(Some(bug));
+    let shrunk = shrink(&options, &mut |_| {});
+    plant(None);
+
+    let (smallest, outcome) = shrunk.unwrap();
+    let again = run_planted(&smallest, Some(bug));
+    assert_eq!(again.violation, outcome.violation);
+    assert_eq!(again.hash, outcome.hash);
+    assert!(outcome.violation.is_some());
+    let of_whole = run_planted(&options, Some(bug));
+    assert!(outcome.events < of_whole.events, "{smallest:?}");
+    assert!(smallest.masked.len() > FAULTS / 2 && !smallest.silent.is_empty());
+    assert_eq!(run_planted(&smallest, None).violation, None);
+}
