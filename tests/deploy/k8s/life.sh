@@ -133,7 +133,7 @@ from_other_pods() { # from_other_pods TOPIC: a thousand records there, and back,
     --env="ESKER_BOOTSTRAP=$address" -- produce "$1"
   the_thousand_are_in "$1"
   in_ns curl -sf "http://$(kn get service esker-http -o 'jsonpath={.spec.clusterIP}'):8080/api/v1/topics/$1/partitions/0/records?from=earliest" |
-    grep -q records
+    grep -c records # not -q, which would leave before curl has written all
 }
 the_thousand_are_in() { esker_pod consume consume "$1" --from earliest --format '%v\n' | diff <(seq 1000) -; }
 
@@ -153,7 +153,9 @@ PY
 prometheus_scrapes_every_pod() { # prometheus_scrapes_every_pod HELM_ARGUMENTS...: what the ServiceMonitor selects
   h template esker helm/esker -n "$namespace" "$@" --set metrics.serviceMonitor.enabled=true |
     python3 "$deploy_src/k8s/prometheus.py" config "$namespace" "$checkout/helm/esker/rules/esker.yaml" >"$RUN/prometheus.yaml"
-  start prometheus prometheus --config.file="$RUN/prometheus.yaml" --storage.tsdb.path="$RUN/prometheus" --web.listen-address=127.0.0.1:9990
+  # shellcheck disable=SC2016 # expanded inside
+  start prometheus unshare --mount --propagation private bash -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$RUN/resolv.conf" \
+    prometheus --config.file="$RUN/prometheus.yaml" --storage.tsdb.path="$RUN/prometheus" --web.listen-address=127.0.0.1:9990
   within 40 "Prometheus sees every pod" in_ns python3 "$deploy_src/k8s/prometheus.py" holds 127.0.0.1:9990 "$(servers -o name | wc -l)"
   in_ns python3 "$deploy_src/k8s/prometheus.py" holds 127.0.0.1:9990 "$(servers -o name | wc -l)"
   node_stop prometheus

@@ -10,17 +10,18 @@ import yaml
 
 
 def config(namespace: str, rules: str) -> None:
-    [monitor] = [item for item in yaml.safe_load_all(sys.stdin) if item and item["kind"] == "ServiceMonitor"]
+    rendered = [item for item in yaml.safe_load_all(sys.stdin) if item]
+    [monitor] = [item for item in rendered if item["kind"] == "ServiceMonitor"]
     [endpoint] = monitor["spec"]["endpoints"]
-    wanted = {f"__meta_kubernetes_service_label_{key}": value for key, value in monitor["spec"]["selector"]["matchLabels"].items()}
-    wanted = {"".join(c if c.isalnum() else "_" for c in name): value for name, value in wanted.items()}
-    wanted["__meta_kubernetes_endpoint_port_name"] = endpoint["port"]
-    keep = [{"source_labels": [name], "regex": value, "action": "keep"} for name, value in wanted.items()]
-    labels = {"__meta_kubernetes_namespace": "namespace", "__meta_kubernetes_pod_name": "pod", "__meta_kubernetes_service_name": "job"}
-    labels = [{"source_labels": [name], "target_label": target} for name, target in labels.items()]
-    found = {"role": "endpoints", "kubeconfig_file": "kubeconfig", "namespaces": {"names": [namespace]}}
-    scrape = {"job_name": "esker", "scrape_interval": "2s", "metrics_path": endpoint.get("path", "/metrics")}
-    scrape |= {"kubernetes_sd_configs": [found], "relabel_configs": keep + labels}
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    [service] = [item for item in rendered if item["kind"] == "Service" and wanted <= item["metadata"]["labels"].items()]
+    [port] = [port["port"] for port in service["spec"]["ports"] if port["name"] == endpoint["port"]]
+    name = service["metadata"]["name"]
+    # Debian's build knows no Kubernetes; the names of a headless Service lead to each of its pods.
+    pods = {"names": [f"{name}.{namespace}.svc.cluster.local"], "type": "A", "port": port, "refresh_interval": "2s"}
+    labels = [{"target_label": label, "replacement": value} for label, value in [("namespace", namespace), ("job", name)]]
+    scrape = {"job_name": "esker", "scrape_interval": "2s", "metrics_path": endpoint["path"]}
+    scrape |= {"dns_sd_configs": [pods], "relabel_configs": labels}
     print(yaml.safe_dump({"global": {"evaluation_interval": "2s"}, "rule_files": [rules], "scrape_configs": [scrape]}))
 
 
@@ -32,9 +33,9 @@ def ask(address: str, path: str, **query: str):
 
 def holds(address: str, pods: str) -> None:
     up = ask(address, "query", query="up == 1")["result"]
-    figures = ask(address, "query", query="sum by (pod) (esker_object_requests_total) > 0")["result"]
+    figures = ask(address, "query", query="sum by (instance) (esker_object_requests_total) > 0")["result"]
     rules = [rule for group in ask(address, "rules")["groups"] for rule in group["rules"]]
-    assert len({sample["metric"]["pod"] for sample in up}) == len(up) == int(pods), up
+    assert len({sample["metric"]["instance"] for sample in up}) == len(up) == int(pods), up
     assert len(figures) == int(pods), figures
     assert rules and all(rule["health"] == "ok" for rule in rules), [rule for rule in rules if rule["health"] != "ok"]
     assert not [rule["name"] for rule in rules if rule["state"] == "firing"]
