@@ -145,9 +145,9 @@ image: ## the static binary on an empty image, as a docker-archive
 image-test: ## build the image, look into it, run it confined
 	@tests/deploy/run image
 
-k8s: ## the chart's life on a real API server and kubelet (builds Kubernetes once)
+k8s: ## the chart's life on a real API server and kubelet (builds Kubernetes once): docs/deploy.md; ARGS="distributed" for a part
 	@.ci/bootstrap minio
-	@tests/deploy/run k8s
+	@tests/deploy/run k8s $(ARGS)
 
 clean-cache: ## remove everything the build keeps outside the checkout
 	rm -rf $(HOME)/.cache/esker

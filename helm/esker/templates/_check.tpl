@@ -50,11 +50,22 @@
 {{- $names = append $names .name -}}
 {{- end -}}
 {{- end -}}
+{{- $pods := 0 -}}
 {{- range $pool := (include "esker.pools" . | fromJson).pools -}}
+{{- $most := int $pool.replicas -}}
 {{- with $pool.autoscaling -}}
-{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
-{{- fail (printf "%sautoscaling.minReplicas (%d) is more than maxReplicas (%d)" $pool.where (int .minReplicas) (int .maxReplicas)) -}}
+{{- if .enabled -}}
+{{- $most = int .maxReplicas -}}
+{{- if gt (int .minReplicas) $most -}}
+{{- fail (printf "%sautoscaling.minReplicas (%d) is more than maxReplicas (%d)" $pool.where (int .minReplicas) $most) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if ne $pool.role "metadata" -}}
+{{- $pods = add $pods $most -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (int $pods) 800 -}}
+{{- fail (printf "ingest and fetch have up to %d pods together: a cluster knows 1000 processes, and a roll-out adds a quarter, so 800 are the most" $pods) -}}
 {{- end -}}
 {{- end }}

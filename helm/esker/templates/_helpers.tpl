@@ -70,9 +70,10 @@ file:///data
 {{- end -}}
 {{- end }}
 
+{{/* `esker serve` takes up to 4095 MiB of produced records. */}}
 {{- define "esker.budgets" -}}
 {{- $limit := include "esker.mebibytes" .resources.memory | int64 -}}
-{{- $produce := default (div $limit 4) .produceBufferMi | int64 -}}
+{{- $produce := default (min (div $limit 4) 4095) .produceBufferMi | int64 -}}
 {{- $cache := default (div $limit 4) .cacheMi | int64 -}}
 {{- if gt (add $produce $cache 512) $limit -}}
 {{- fail (printf "%sresources.memory is %d MiB, but the produce buffer (%d MiB), the cache (%d MiB) and 512 MiB for everything else need %d MiB: raise the memory, or lower %sproduceBufferMi or %scacheMi" .where $limit $produce $cache (add $produce $cache 512) .where .where) -}}

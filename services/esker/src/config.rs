@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use esker_ingest::limits::LINGER_MAX;
 use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
 use esker_metadata_api::{Endpoint, Roles};
 use esker_object::UploadChecksum;
@@ -390,6 +391,17 @@ fn read_kafka_limits(reader: &mut Reader<'_>) -> KafkaLimits {
     }
 }
 
+/// Told here: the produce path would refuse a longer one, but only when the store has been opened.
+fn read_linger(reader: &mut Reader<'_>) -> Duration {
+    let wanted = "milliseconds from 0 to 10000 are wanted";
+    let parse = |text: &str| {
+        let linger = text.parse().map(Duration::from_millis).ok();
+        linger.filter(|linger| *linger <= LINGER_MAX)
+    };
+    let linger = reader.optional(name::LINGER_MS, wanted, parse);
+    linger.unwrap_or_default()
+}
+
 fn read_store(reader: &mut Reader<'_>) -> StoreUrl {
     let wanted = "file:///dir, s3://bucket/prefix or memory: is wanted";
     let store = reader.optional(name::STORE, wanted, parse_store);
@@ -440,7 +452,7 @@ impl ServeConfig {
             http_listen: reading.address(name::HTTP_LISTEN),
             advertise: read_advertised(reading, name::ADVERTISE),
             http_advertise: read_advertised(reading, name::HTTP_ADVERTISE),
-            linger: reading.millis(name::LINGER_MS),
+            linger: read_linger(reading),
             segment_bytes: reading.number(
                 name::SEGMENT_BYTES,
                 "65536 to 8388608 bytes are wanted",

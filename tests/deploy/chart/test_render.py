@@ -135,9 +135,9 @@ def test_the_largest_numbers_stay_whole():
 
 @pytest.mark.parametrize(
     ("memory", "produce", "cache"),
-    [("1Gi", 256, 256), ("2Gi", 512, 512), ("1536Mi", 384, 384), ("64Gi", 16384, 16384)],
+    [("1Gi", 256, 256), ("2Gi", 512, 512), ("1536Mi", 384, 384), ("64Gi", 4095, 16384)],
 )
-def test_budgets_are_quarters_of_the_memory(memory, produce, cache):
+def test_budgets_are_quarters_of_the_memory_as_far_as_the_binary_takes_them(memory, produce, cache):
     found = settings(*MINIMAL, "--set", f"defaults.resources.memory={memory}")
 
     assert found["produce-buffer-bytes"] == produce << 20

@@ -1,6 +1,8 @@
 """values.yaml, its schema and the settings of `esker serve` say the same; wrong values are refused, with a reason."""
 
+import os
 import re
+import subprocess
 
 import pytest
 from conftest import CHECKOUT, MINIMAL, template
@@ -28,7 +30,13 @@ REFUSED = [
     ("replicas=2", "replicas"),
     ("config.linger=5", "linger"),
     ("config.linger-ms=often", "linger-ms"),
+    ("config.linger-ms=10001", "linger-ms"),
+    ("config.segment-bytes=65535", "segment-bytes"),
     ("config.segment-bytes=8388609", "segment-bytes"),
+    ("config.segments-in-flight=65", "segments-in-flight"),
+    ("config.kafka-connections=1000001", "kafka-connections"),
+    ("config.kafka-idle-timeout-ms=999", "kafka-idle-timeout-ms"),
+    ("config.default-partitions=10001", "default-partitions"),
     ("config.cache-bytes=1000", "cache-bytes"),
     ("config.drain-timeout-ms=1", "drain-timeout-ms"),
     ("clusterId=abc", "clusterId"),
@@ -42,6 +50,9 @@ REFUSED = [
     ("defaults.resources.memory=512", "memory"),
     ("defaults.cacheMi=1025", "raise the memory"),
     ("defaults.produceBufferMi=2048", "raise the memory"),
+    ("defaults.produceBufferMi=15", "produceBufferMi"),
+    ("defaults.produceBufferMi=4096", "produceBufferMi"),
+    (f"advertise.host={'h' * 254}", "host"),
     ("defaults.resources.limits.cpu=1", "limits"),
     ("defaults.topologySpread.zone=Never", "zone"),
     ("defaults.extraEnv[0].name=ESKER_STORE,defaults.extraEnv[0].value=x", "is set by the chart"),
@@ -68,11 +79,15 @@ REFUSED = [
     ("mode=distributed,defaults.extraEnv[0].name=ESKER_METADATA", "ESKER_METADATA is set by the chart"),
     ("mode=distributed,distributed.ingest.autoscaling.enabled=true,distributed.ingest.autoscaling.minReplicas=7",
      "minReplicas (7) is more than maxReplicas (6)"),
+    ("mode=distributed,distributed.ingest.replicas=799", "up to 801 pods together"),
+    ("mode=distributed,distributed.ingest.autoscaling.enabled=true,distributed.ingest.autoscaling.maxReplicas=799",
+     "up to 801 pods together"),
     ("mode=distributed,distributed.ingest.pools[0].name=a,distributed.ingest.pools[1].name=a", "two have the name a"),
     ("mode=distributed,distributed.fetch.pools[0].zone=a", "name"),
     ("mode=distributed,distributed.fetch.pools[0].name=A", "name"),
     ("mode=distributed,distributed.fetch.pools[0].name=a,distributed.fetch.pools[0].pool=b", "'pool'"),
     ("distributed.ingest.zone=a\\,b", "zone"),
+    ("distributed.ingest.zone=zürich", "zone"),
     ("distributed.ingest.replicas=0", "replicas"),
     ("distributed.ingest.replicas=null", "replicas"),
     ("distributed.metadata.replicas=10", "replicas"),
@@ -100,6 +115,8 @@ def test_the_values_at_the_bounds_are_taken():
                   f"mode=distributed,fullnameOverride={'n' * 43}", "mode=distributed,distributed.fetch.cacheMi=1024",
                   "mode=distributed,distributed.metadata.resources.memory=128Mi,distributed.metadata.replicas=9",
                   "mode=distributed,distributed.fetch.pdb.maxUnavailable=100%",
+                  "mode=distributed,distributed.ingest.replicas=798",
+                  "defaults.resources.memory=8Gi,defaults.produceBufferMi=4095", "defaults.produceBufferMi=16",
                   "mode=distributed,service.kafka.type=LoadBalancer"]:  # fmt: skip
         done = template(*MINIMAL, "--set", right)
 
@@ -167,3 +184,53 @@ def test_every_setting_of_serve_is_a_value_or_is_the_charts(schema):
 
     assert set(schema["properties"]["config"]["properties"]) == settings - OWNED
     assert OWNED <= settings
+
+
+def refusal(setting: str, value) -> str:
+    """What the binary has against this value of a setting; nothing when it takes it."""
+    command = [os.environ["ESKER_BIN"], "config", "show", f"--{setting}={value}"]
+    done = subprocess.run(command, env={}, capture_output=True, text=True)
+    assert done.returncode in (0, 2), done.stderr
+    return done.stderr
+
+
+def test_the_schema_takes_what_the_binary_takes_and_no_more(schema):
+    values = schema["properties"]
+    pools, s3 = values["defaults"]["properties"], values["store"]["properties"]["s3"]["properties"]
+    produce, cache = pools["produceBufferMi"], pools["cacheMi"]
+    bounds = {
+        "produce-buffer-bytes": (produce["minimum"] << 20, (produce["maximum"] << 20) + (1 << 20) - 1),
+        "cache-bytes": (cache["minimum"] << 20, None),
+    }
+    words = {"s3-checksum": s3["checksum"]["enum"]}
+    for name, node in values["config"]["properties"].items():
+        if node["type"] == "integer":
+            bounds[name] = (node["minimum"], node["maximum"])
+        elif node["type"] == "boolean":
+            words[name] = ["true", "false"]
+        elif "enum" in node:
+            words[name] = node["enum"]
+    zone = schema["$defs"]["zone"]["maxLength"]
+
+    assert len(bounds) > 12 and len(words) == 3
+    for name, (low, high) in bounds.items():
+        assert not refusal(name, low), name
+        assert name in refusal(name, low - 1)
+        if high is not None:
+            assert not refusal(name, high), name
+            assert name in refusal(name, high + 1)
+    for name, known in words.items():
+        assert not any(refusal(name, word) for word in known), name
+        assert name in refusal(name, "another")
+    assert not refusal("zone", "z" * zone) and "zone" in refusal("zone", "z" * (zone + 1))
+    for seconds in (values["drainSeconds"]["minimum"], values["drainSeconds"]["maximum"]):
+        assert not refusal("drain-timeout-ms", seconds * 1000)
+
+
+def test_the_chart_knows_how_many_processes_a_cluster_knows():
+    limits = (CHECKOUT / "services" / "metadata-api" / "src" / "limits.rs").read_text()
+    check = (CHECKOUT / "helm" / "esker" / "templates" / "_check.tpl").read_text()
+
+    [known] = map(int, re.findall(r"PODS_MAX: usize = (\d+);", limits))
+    assert f"a cluster knows {known} processes" in check
+    assert f"gt (int $pods) {known * 100 // 125}" in check

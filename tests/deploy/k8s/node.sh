@@ -164,7 +164,7 @@ node_stop() { # node_stop NAME...: asked, and after a second made
 
 node_down() {
   [ -e "$RUN" ] || return 0
-  node_stop kubelet kube-proxy coredns minio kube-scheduler kube-controller-manager
+  node_stop prometheus kubelet kube-proxy coredns minio kube-scheduler kube-controller-manager
   local id path pid dir
   if [ -S "$RUN/containerd.sock" ]; then # pods outlive the kubelet
     for id in $(ctr_ tasks ls -q 2>/dev/null); do ctr_ tasks kill -s SIGKILL "$id" 2>/dev/null || true; done

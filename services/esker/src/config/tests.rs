@@ -42,13 +42,22 @@ fn every_mistake_is_told_at_once_with_its_origin() {
         ("kafka-connections", "0"),
         ("kafka-connections-per-address", "many"),
         ("kafka-idle-timeout-ms", "999"),
+        ("linger-ms", "10001"),
     ])
     .unwrap_err();
 
     let settings: Vec<_> = mistakes.0.iter().map(|mistake| mistake.setting).collect();
-    assert_eq!(settings.len(), 10, "{mistakes}");
+    assert_eq!(settings.len(), 11, "{mistakes}");
     assert!(mistakes.0.iter().all(|row| row.origin == Origin::Flag));
     assert!(mistakes.to_string().contains("ftp://x"));
+}
+
+#[test]
+fn the_longest_linger_is_that_of_the_produce_path() {
+    let config = parse(&[("linger-ms", "10000")]).unwrap();
+
+    assert_eq!(config.linger, LINGER_MAX);
+    assert!(parse(&[("linger-ms", "10001")]).is_err());
 }
 
 #[test]
