@@ -82,6 +82,11 @@ bench: ## Esker beside Apache Kafka, some 40 minutes: docs/benchmarks.md; ARGS="
 bench-compare: ## ratios of the last `make bench` to the stored baseline
 	cargo run --release --quiet -p esker-bench -- compare tests/bench/results/baseline.json $(BENCH_OUT)
 
+scale: ## more ingest processes, more partitions, some 15 minutes: docs/scaling.md; ARGS="--parts grow" and others of --help
+	@.ci/bootstrap build minio
+	cargo build --release -p esker -p esker-bench
+	ESKER_BIN=$${ESKER_BIN:-$(CARGO_TARGET_DIR)/release/esker} $(CARGO_TARGET_DIR)/release/esker-bench scale $(ARGS)
+
 shaper: ## run the S3 shaping and fault proxy; ARGS="--help" for its options
 	cargo run --quiet -p esker-testkit --bin esker-s3-shaper -- $(ARGS)
 
@@ -125,6 +130,11 @@ faults: ## real processes under faults, what every change runs (under 2 minutes)
 faults-long: ## all rows of the fault matrix, again with new seeds: MINUTES=60; ARGS="--row 20 --seed 7 --store minio"
 	cargo build --quiet --workspace --bins --tests
 	$(CARGO_BIN)/esker-faults --minutes $${MINUTES:-60} $(ARGS)
+
+cluster-faults: ## kill -9, SIGSTOP and network cuts of each role of a cluster under load, as root: ROUNDS=10 (30 minutes)
+	@.ci/bootstrap build minio
+	cargo build --quiet --workspace --bins --tests
+	ESKER_NETWORK=required $(CARGO_BIN)/esker-faults --cluster $${ROUNDS:-10} $(ARGS)
 
 proof: sim sim-planted ## simulations, planted bugs and short fault rows, then docs/reliability-figures.md from what they counted
 	cargo build --quiet --workspace --bins --tests

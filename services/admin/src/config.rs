@@ -1,6 +1,9 @@
 //! Settings of the front: numbers and names only; parts (admin, clock) are handed to `new`.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use esker_cluster::ZoneMap;
 
 use crate::limits;
 
@@ -19,6 +22,8 @@ pub struct AdminConfig {
     pub replication_factor_default: u16,
     /// How long the metadata service may take to answer where the request names no time of its own.
     pub metadata_timeout: Duration,
+    /// Zones of clients that name none, by their network.
+    pub zone_map: Arc<ZoneMap>,
 }
 
 impl Default for AdminConfig {
@@ -31,6 +36,7 @@ impl Default for AdminConfig {
             partition_count_default: 1,
             replication_factor_default: 1,
             metadata_timeout: limits::METADATA_TIMEOUT,
+            zone_map: Arc::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use esker_cluster::Membership;
+use esker_cluster::{ClientZones, Membership};
 use esker_env::Env;
 use esker_kafka::{Api, Reply, Request, RequestContext, Response};
 use esker_metadata_api::{Admin, LogIndex, TopicAdmin};
@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use crate::catalogue::Catalogue;
 use crate::config::AdminConfig;
 use crate::limits::REQUEST_TIMEOUT_MAX;
-use crate::placement::{BrokerView, Brokers, zone_of};
+use crate::placement::{BrokerView, Brokers};
 use crate::{
     absent, alter_configs, cluster, config_resources, create_partitions, create_topics,
     delete_records, delete_topics, describe_configs, describe_topics, group_deletion, groups,
@@ -40,6 +40,7 @@ pub struct AdminParts {
 pub struct AdminFront {
     config: Arc<AdminConfig>,
     brokers: Arc<BrokerView>,
+    zones: ClientZones,
     catalogue: Catalogue,
 }
 
@@ -59,17 +60,20 @@ impl AdminFront {
     #[must_use]
     pub fn new(config: AdminConfig, parts: AdminParts, env: Env) -> Self {
         let brokers = Arc::new(BrokerView::new(parts.membership.clone()));
+        let zones = ClientZones::new(parts.membership.clone(), Arc::clone(&config.zone_map));
         let catalogue = Catalogue::new(parts, &env, config.metadata_timeout);
         Self {
             config: Arc::new(config),
             brokers,
+            zones,
             catalogue,
         }
     }
 
     /// As this request's client sees the cluster.
     fn front(&self, context: &RequestContext) -> Front {
-        let zone = context.client_id.as_deref().and_then(zone_of);
+        let address = context.client_address.ip();
+        let zone = self.zones.of(context.client_id.as_deref(), address);
         Front {
             config: Arc::clone(&self.config),
             node_id: self.brokers.node_id(),

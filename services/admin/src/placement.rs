@@ -1,5 +1,6 @@
 //! Which broker stands where, as Kafka's wire has it; `esker-cluster` decides.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use esker_cluster::{Member, Membership, Placement};
@@ -8,9 +9,6 @@ use esker_metadata_api::{Endpoint, PodTable};
 use esker_types::{PartitionIndex, TopicId};
 
 use crate::config::AdminConfig;
-
-/// What a client id says of the zone of its client, as in `app,zone=eu-1a`.
-const ZONE_KEY: &str = "zone=";
 
 pub(crate) fn id(member: &Member) -> BrokerId {
     BrokerId(member.node_id)
@@ -22,13 +20,6 @@ pub(crate) fn wire_host(member: &Member) -> StrBytes {
 
 pub(crate) fn wire_rack(member: &Member) -> Option<StrBytes> {
     member.zone.clone().map(StrBytes::from_string)
-}
-
-/// The zone that a client names in its client id: between `zone=` and the next comma.
-pub(crate) fn zone_of(client_id: &str) -> Option<&str> {
-    let mut parts = client_id.split(',').map(str::trim);
-    let zone = parts.find_map(|part| part.strip_prefix(ZONE_KEY))?;
-    (!zone.is_empty()).then_some(zone)
 }
 
 /// The brokers that clients of one listener and one zone see.
@@ -83,11 +74,18 @@ impl Brokers {
     }
 }
 
-/// The brokers of clients without a zone are worked out once for each table.
+/// Brokers by the zone of their clients, worked out once for each table.
 #[derive(Debug)]
 pub(crate) struct BrokerView {
     membership: Membership,
-    last: Mutex<Option<(Arc<PodTable>, Arc<Brokers>)>>,
+    last: Mutex<Option<Known>>,
+}
+
+/// What one table makes of each zone that was asked for: at most one more than it has processes.
+#[derive(Debug)]
+struct Known {
+    table: Arc<PodTable>,
+    by_zone: BTreeMap<Option<String>, Arc<Brokers>>,
 }
 
 impl BrokerView {
@@ -103,40 +101,31 @@ impl BrokerView {
         self.membership.here().node_id
     }
 
-    /// As clients of `zone` see them.
-    pub(crate) fn of(&self, config: &AdminConfig, zone: Option<&str>) -> Arc<Brokers> {
+    /// As clients of `zone` see them; one without a process is as none.
+    pub(crate) fn of(&self, config: &AdminConfig, zone: Option<String>) -> Arc<Brokers> {
         let table = self.membership.table();
-        let is_known = |zone: &&str| {
-            let zone = Some(*zone);
+        let is_known = |zone: &String| {
+            let zone = Some(zone.as_str());
             table.pods.values().any(|pod| pod.zone.as_deref() == zone)
         };
-        let brokers = |zone| Arc::new(Brokers::new(config, &self.membership, &table, zone));
-        if let Some(zone) = zone.filter(is_known) {
-            return brokers(Some(zone));
-        }
+        let zone = zone.filter(is_known);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match last.as_ref() {
-            Some((of, known)) if Arc::ptr_eq(of, &table) => Arc::clone(known),
-            _ => {
-                let fresh = brokers(None);
-                *last = Some((Arc::clone(&table), Arc::clone(&fresh)));
-                fresh
-            }
+        if last
+            .as_ref()
+            .is_none_or(|last| !Arc::ptr_eq(&last.table, &table))
+        {
+            *last = None;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_zone_is_what_stands_between_the_key_and_the_next_comma() {
-        assert_eq!(zone_of("app,zone=eu-1a,x=y"), Some("eu-1a"));
-        assert_eq!(zone_of("zone=b"), Some("b"));
-        assert_eq!(zone_of("app, zone=c"), Some("c"));
-        assert_eq!(zone_of("timezone=utc"), None);
-        assert_eq!(zone_of("zone="), None);
-        assert_eq!(zone_of(""), None);
+        let known = last.get_or_insert_with(|| Known {
+            table: Arc::clone(&table),
+            by_zone: BTreeMap::new(),
+        });
+        if let Some(brokers) = known.by_zone.get(&zone) {
+            return Arc::clone(brokers);
+        }
+        let brokers = Brokers::new(config, &self.membership, &table, zone.as_deref());
+        let brokers = Arc::new(brokers);
+        known.by_zone.insert(zone, Arc::clone(&brokers));
+        brokers
     }
 }

@@ -5,13 +5,16 @@
 mod layers;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use esker_cluster::ZoneMap;
 use esker_ingest::limits::LINGER_MAX;
 use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
 use esker_metadata_api::{Endpoint, Roles};
@@ -98,6 +101,7 @@ pub(crate) struct ServeConfig {
     pub(crate) cluster_id: Option<ClusterId>,
     pub(crate) roles: Roles,
     pub(crate) zone: Option<String>,
+    pub(crate) zone_map: Arc<ZoneMap>,
     pub(crate) internal: InternalSettings,
     /// Set, or 1 with all roles; else it is drawn.
     pub(crate) node_id: Option<i32>,
@@ -129,7 +133,7 @@ pub(crate) struct Mistake {
     pub(crate) value: String,
     pub(crate) origin: Origin,
     /// What would be right.
-    pub(crate) wanted: &'static str,
+    pub(crate) wanted: Cow<'static, str>,
 }
 
 /// All mistakes of a configuration.
@@ -170,14 +174,14 @@ impl Reader<'_> {
                 setting,
                 value: if is_secret { "(secret)".into() } else { value },
                 origin: chosen.origin.clone(),
-                wanted,
+                wanted: wanted.into(),
             });
         }
         parsed
     }
 
-    /// A setting that others make necessary, or that contradicts them.
-    fn missing(&mut self, setting: &'static str, wanted: &'static str) {
+    /// A setting that others make necessary, or whose mistake is told in words of its own.
+    fn missing(&mut self, setting: &'static str, wanted: impl Into<Cow<'static, str>>) {
         let chosen = self.chosen.get(setting);
         self.mistakes.push(Mistake {
             setting,
@@ -185,7 +189,7 @@ impl Reader<'_> {
                 .map(|chosen| chosen.value.clone())
                 .unwrap_or_default(),
             origin: chosen.map_or(Origin::Default, |chosen| chosen.origin.clone()),
-            wanted,
+            wanted: wanted.into(),
         });
     }
 
@@ -300,6 +304,18 @@ fn parse_advertised_list(text: &str) -> Option<Vec<Endpoint>> {
 fn parse_zone(text: &str) -> Option<String> {
     let is_sound = !text.is_empty() && text.len() <= POD_TEXT_BYTES_MAX && !text.contains(',');
     is_sound.then(|| text.to_owned())
+}
+
+/// Which entry is wrong, and why, is told.
+fn read_zone_map(reader: &mut Reader<'_>) -> Arc<ZoneMap> {
+    let parsed = reader
+        .text(name::ZONE_MAP)
+        .map(|text| text.parse::<ZoneMap>());
+    let map = parsed.unwrap_or_else(|| Ok(ZoneMap::default()));
+    Arc::new(map.unwrap_or_else(|error| {
+        reader.missing(name::ZONE_MAP, error.to_string());
+        ZoneMap::default()
+    }))
 }
 
 fn read_tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
@@ -446,6 +462,7 @@ impl ServeConfig {
             }),
             roles,
             zone: reading.optional(name::ZONE, zone, parse_zone),
+            zone_map: read_zone_map(reading),
             internal: read_internal(reading, roles),
             node_id: read_node_id(reading, roles),
             kafka_listen: reading.address(name::KAFKA_LISTEN),

@@ -168,7 +168,7 @@ fn wrong_settings(examined: &mut Examined, mistakes: &Mistakes) {
             "settings",
             format!("read {}", mistake.setting),
             format!("it is {:?}, from {}", mistake.value, mistake.origin),
-            mistake.wanted,
+            mistake.wanted.clone(),
         ));
     }
 }

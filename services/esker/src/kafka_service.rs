@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use esker_admin::{AdminConfig, AdminFront, AdminParts};
+use esker_cluster::ClientZones;
 use esker_env::Env;
 use esker_fetch::Fetch;
 use esker_ingest::Ingest;
+use esker_kafka::messages::{FetchRequest, StrBytes};
 use esker_kafka::{Reply, Request, RequestContext, Service};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -68,6 +70,20 @@ pub(crate) struct KafkaService {
     pub(crate) ingest: Ingest,
     pub(crate) fetch: Fetch,
     pub(crate) fronts: Fronts,
+    pub(crate) zones: ClientZones,
+}
+
+impl KafkaService {
+    /// A reader that names no rack is in the zone that its client id or its network says.
+    fn with_rack(&self, context: &RequestContext, mut request: FetchRequest) -> FetchRequest {
+        if request.rack_id.is_empty() {
+            let address = context.client_address.ip();
+            if let Some(zone) = self.zones.of(context.client_id.as_deref(), address) {
+                request.rack_id = StrBytes::from_string(zone);
+            }
+        }
+        request
+    }
 }
 
 impl Service for KafkaService {
@@ -78,7 +94,10 @@ impl Service for KafkaService {
     ) -> BoxFuture<'_, BoxFuture<'static, Reply>> {
         let reply = match request {
             Request::Produce(request) => return self.ingest.produce(context, request),
-            Request::Fetch(request) => self.fetch.fetch(context, request),
+            Request::Fetch(request) => {
+                let request = self.with_rack(&context, request);
+                self.fetch.fetch(context, request)
+            }
             Request::ListOffsets(request) => self.fetch.list_offsets(context, request),
             request => self
                 .fronts

@@ -12,6 +12,7 @@ mod own;
 mod plot;
 mod report;
 mod results;
+mod scale;
 mod suite;
 mod tools;
 mod workloads;
@@ -71,6 +72,27 @@ enum Action {
         #[arg(long, default_value = "docs/benchmarks")]
         plots: PathBuf,
     },
+    /// Measure what a cluster does when it grows, and write docs/scaling.md.
+    Scale {
+        /// Where the raw results go (JSON); parts that are not run stay as they are.
+        #[arg(long, default_value = "tests/bench/results/scale.json")]
+        out: PathBuf,
+        /// The page.
+        #[arg(long, default_value = "docs/scaling.md")]
+        page: PathBuf,
+        /// Only these parts; with none, the page alone is written.
+        #[arg(long, value_delimiter = ',', num_args = 0..)]
+        parts: Option<Vec<scale::Part>>,
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 15)]
+        seconds: u64,
+        /// Rounds of measurements that are compared.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// Topics of 10 000 partitions.
+        #[arg(long, default_value_t = 10)]
+        topics: u32,
+    },
     /// Print the ratios of two raw results.
     Compare {
         /// The baseline.
@@ -109,6 +131,23 @@ async fn main() -> anyhow::Result<()> {
             page,
             plots,
         } => report::write(&results, &page, &plots),
+        Action::Scale {
+            out,
+            page,
+            parts,
+            seconds,
+            rounds,
+            topics,
+        } => {
+            let plan = scale::Plan {
+                seconds,
+                rounds,
+                topics,
+            };
+            let parts = parts.unwrap_or_else(|| scale::Part::ALL.to_vec());
+            Box::pin(scale::run(plan, &parts, &out)).await?;
+            scale::report(&out, &page)
+        }
         Action::Compare { before, after } => compare::print(&before, &after),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use esker_e2e::{Program, esker};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// On top of the seconds that are measured.
 const SLACK: Duration = Duration::from_secs(90);
@@ -44,7 +44,7 @@ impl Load<'_> {
 }
 
 /// The quantiles that are kept, in milliseconds.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p99: f64,

@@ -95,7 +95,8 @@ async fn measured(contender: Contender, round: u32, plan: &Plan) -> anyhow::Resu
     Ok(rows)
 }
 
-fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
+/// The machine that everything ran on.
+pub(crate) fn machine() -> anyhow::Result<BTreeMap<String, String>> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
@@ -109,6 +110,12 @@ fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
     Ok(BTreeMap::from([
         ("processor".to_owned(), format!("{cores} x {model}")),
         ("memory".to_owned(), memory.to_owned()),
+    ]))
+}
+
+fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut about = machine()?;
+    about.extend([
         ("records_per_run".to_owned(), plan.records.to_string()),
         (
             "warm_up_records".to_owned(),
@@ -123,5 +130,6 @@ fn about(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
             "kafka".to_owned(),
             "Apache Kafka 4.3.1, one KRaft node, 1 GiB heap".to_owned(),
         ),
-    ]))
+    ]);
+    Ok(about)
 }

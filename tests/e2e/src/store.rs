@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use esker_env::Env;
 use esker_object::{Bucket, LocalBucket, S3Bucket, S3Config};
 use esker_testkit::{
-    EskerArguments, EskerProcess, MinioServer, Rule, STORE_KEYS, SeaweedServer, Shaper,
+    EskerArguments, EskerProcess, MinioServer, Place, Rule, STORE_KEYS, SeaweedServer, Shaper,
     ShaperConfig, ShaperHandle, create_bucket,
 };
 use tempfile::TempDir;
@@ -66,6 +66,16 @@ impl TestStore {
             StoreKind::Seaweed => Server::Seaweed(SeaweedServer::start(directory.path()).await?),
         };
         Self::with_bucket(server, directory).await
+    }
+
+    /// An empty MinIO where `place` says.
+    ///
+    /// # Errors
+    /// MinIO is missing or does not come up.
+    pub async fn start_minio_at(place: Place) -> anyhow::Result<Self> {
+        let directory = TempDir::with_prefix("esker-e2e-")?;
+        let minio = MinioServer::start_at(directory.path(), place).await?;
+        Self::with_bucket(Server::Minio(minio), directory).await
     }
 
     /// SeaweedFS that looks at no signature: for a shaper that changes signed headers.

@@ -42,6 +42,10 @@ pub(crate) struct Arguments {
     /// A producer and a reader on librdkafka take part in every load.
     #[arg(long)]
     pub(crate) librdkafka: bool,
+    /// Instead of rows: so many rounds of each kind of fault at each role of a cluster in a network
+    /// of its own. Needs root.
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) cluster: Option<u32>,
     /// Print the rows and run nothing.
     #[arg(long)]
     pub(crate) list: bool,

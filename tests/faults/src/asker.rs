@@ -34,6 +34,8 @@ pub(crate) struct Asker {
     topic: String,
     group: String,
     recorder: Recorder,
+    /// Ends that it was told.
+    pub(crate) ends: u64,
 }
 
 fn named(topic: &str) -> TopicName {
@@ -47,6 +49,7 @@ impl Asker {
             topic: topic.to_owned(),
             group: group.to_owned(),
             recorder: recorder.clone(),
+            ends: 0,
         }
     }
 
@@ -64,7 +67,8 @@ impl Asker {
             turn += 1;
             let partition = i32::try_from(turn)? % partitions;
             if let Ok(mut connection) = Connection::open(*address).await {
-                self.latest(name, &mut connection, partition).await;
+                let end = self.latest(name, &mut connection, partition).await;
+                self.ends += u64::from(end.is_some());
                 committed += 1;
                 self.commit(*address, &mut connection, partition, committed)
                     .await;

@@ -7,6 +7,7 @@
 mod arguments;
 mod asker;
 mod audit;
+mod cluster;
 mod foreign;
 mod load;
 mod member;
@@ -18,6 +19,7 @@ mod row;
 mod rows;
 mod run;
 mod scene;
+mod whole;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -28,7 +30,12 @@ use crate::arguments::Arguments;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    match run::run(&Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let ended = match arguments.cluster {
+        Some(rounds) => Box::pin(cluster::run(&arguments, rounds)).await,
+        None => run::run(&arguments).await,
+    };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

@@ -43,6 +43,8 @@ pub(crate) struct Reader {
     pub(crate) errors: BTreeMap<String, u64>,
     /// A running hash of offsets and values, by partition.
     pub(crate) hashes: BTreeMap<i32, u64>,
+    /// High watermarks that it was told.
+    pub(crate) ends: u64,
 }
 
 impl Reader {
@@ -68,6 +70,7 @@ impl Reader {
             answer_within: Duration::from_secs(3),
             errors: BTreeMap::new(),
             hashes: BTreeMap::new(),
+            ends: 0,
         };
         let at = reader.next.iter();
         let at = at.map(|(partition, next)| (key(label, *partition), *next));
@@ -136,6 +139,11 @@ impl Reader {
                 refused = refused.or(self.refuse(answer).err());
                 continue;
             }
+            if answer.preferred_read_replica.0 >= 0 {
+                // It is sent elsewhere, and served here if it asks again.
+                continue;
+            }
+            self.ends += 1;
             let part = self.take(answer)?;
             read.insert(key(&self.label, answer.partition_index), part);
         }

@@ -5,23 +5,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use esker_e2e::load::Connection;
 use esker_e2e::{StoreKind, TestStore};
-use esker_env::{Env, Rng, Shutdown, timeout};
+use esker_env::{Env, Rng, Shutdown};
 use esker_history::Report;
-use esker_history::format::{Digest, Isolation, Note, Whole};
 use esker_kafka::client::{Client, NewTopic};
 use esker_testkit::Rule;
 
-use crate::asker::end_of;
 use crate::audit::{Audit, audit};
 use crate::load::{Ended, Load, PARTITIONS, TOPIC};
 use crate::pod::Pod;
-use crate::reader::{PodAddress, Reader};
-use crate::recorder::{Recorder, key};
+use crate::reader::PodAddress;
+use crate::recorder::Recorder;
+use crate::whole::read_to_end;
 
-/// The last reading must come to its end within this.
-const READ_WITHIN: Duration = Duration::from_secs(40);
 /// A leader must be there so long after all faults are over.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -272,52 +268,7 @@ impl Scene {
         let place = self.leading().await?;
         let address = self.pod(place)?.address();
         for partition in 0..partitions {
-            let reading = self.read_partition(topic, &address, partition, is_last);
-            let clock = self.env.clock.clone();
-            let read = timeout(clock.as_ref(), READ_WITHIN, Box::pin(reading)).await;
-            read.with_context(|| format!("the last reading of {topic}-{partition}"))??;
-        }
-        Ok(())
-    }
-
-    async fn read_partition(
-        &self,
-        topic: &str,
-        address: &PodAddress,
-        partition: i32,
-        is_last: bool,
-    ) -> anyhow::Result<()> {
-        let end = loop {
-            match end_of(&self.recorder, topic, address, partition).await {
-                Ok(end) => break end,
-                Err(_) => self.pause(0.1).await,
-            }
-        };
-        let mut reader = Reader::new(&self.recorder, topic, &[partition], is_last);
-        while reader.position(partition) < end {
-            match Connection::open(address.1).await {
-                Ok(mut connection) => {
-                    while reader.position(partition) < end
-                        && reader.poll(&address.0, &mut connection).await?
-                    {}
-                }
-                Err(_) => self.pause(0.1).await,
-            }
-        }
-        let key = key(topic, partition);
-        let reached = reader.position(partition);
-        if let Some(hash) = reader.hashes.get(&partition) {
-            self.recorder.note(Note::Digest(Digest {
-                key: key.clone(),
-                from: 0,
-                to: reached,
-                pod: address.0.clone(),
-                hash: format!("{hash:016x}"),
-            }));
-        }
-        if is_last {
-            let iso = Isolation::Ru;
-            self.recorder.note(Note::Whole(Whole { key, iso }));
+            read_to_end(&self.recorder, topic, &address, partition, is_last).await?;
         }
         Ok(())
     }

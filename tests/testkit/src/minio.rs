@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use esker_env::Env;
 
-use crate::{STORE_KEYS, bootstrapped, create_bucket, free_port};
+use crate::{Place, STORE_KEYS, bootstrapped, create_bucket, free_port};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -20,6 +20,7 @@ pub struct MinioServer {
     child: Child,
     endpoint: String,
     directory: PathBuf,
+    place: Place,
 }
 
 impl MinioServer {
@@ -28,11 +29,20 @@ impl MinioServer {
     /// # Errors
     /// No binary, or it did not come up: see `minio.log` in the directory.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
-        let address = format!("127.0.0.1:{}", free_port()?);
+        Self::start_at(directory, Place::default()).await
+    }
+
+    /// The same where `place` says.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_at(directory: &Path, place: Place) -> anyhow::Result<Self> {
+        let address = format!("{}:{}", place.address, free_port()?);
         let mut server = Self {
-            child: Self::spawn(directory, &address)?,
+            child: Self::spawn(directory, &address, &place)?,
             endpoint: format!("http://{address}"),
             directory: directory.to_owned(),
+            place,
         };
         server.wait_until_ready().await?;
         Ok(server)
@@ -54,11 +64,11 @@ impl MinioServer {
     /// As [`Self::start`].
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let address = self.endpoint.trim_start_matches("http://");
-        self.child = Self::spawn(&self.directory, address)?;
+        self.child = Self::spawn(&self.directory, address, &self.place)?;
         self.wait_until_ready().await
     }
 
-    fn spawn(directory: &Path, address: &str) -> anyhow::Result<Child> {
+    fn spawn(directory: &Path, address: &str, place: &Place) -> anyhow::Result<Child> {
         let log = directory.join("minio.log");
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -66,7 +76,16 @@ impl MinioServer {
             .open(log)?;
         let data = directory.join("minio");
         std::fs::create_dir_all(&data)?;
-        Command::new(bootstrapped("bin/minio", "minio")?)
+        let program = bootstrapped("bin/minio", "minio")?;
+        let mut command = match place.wrapper.split_first() {
+            None => Command::new(program),
+            Some((wrapper, its)) => {
+                let mut command = Command::new(wrapper);
+                command.args(its).arg(program);
+                command
+            }
+        };
+        command
             .args(["server", "--address", address])
             .args(["--console-address", &format!("127.0.0.1:{}", free_port()?)])
             .arg(&data)

@@ -1,6 +1,6 @@
 //! The `esker` binary as a child process: started, asked whether it is ready, stopped or killed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct EskerArguments {
     pub store: String,
     /// Further arguments of `esker serve`.
     pub more: Vec<String>,
+    /// Where it listens.
+    pub address: IpAddr,
     /// Program and arguments that start it instead, such as `unshare -m`; empty: none.
     pub wrapper: Vec<String>,
     /// Further environment.
@@ -41,6 +43,7 @@ impl EskerArguments {
             directory: directory.to_owned(),
             store: store.to_owned(),
             more: Vec::new(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             wrapper: Vec::new(),
             environment: Vec::new(),
             kafka_port: None,
@@ -71,17 +74,25 @@ pub fn esker_binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = variable("ESKER_BIN") {
         return Ok(PathBuf::from(path));
     }
+    built("esker").context("set ESKER_BIN, or")
+}
+
+/// A program of the workspace, beside the running test in cargo's target directory.
+///
+/// # Errors
+/// There is none: build it first.
+pub fn built(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe()?;
     // target/debug/deps/test-1234 -> target/debug/esker
     let mut directory = test.parent();
     while let Some(candidate) = directory {
-        let path = candidate.join("esker");
+        let path = candidate.join(name);
         if path.is_file() {
             return Ok(path);
         }
         directory = candidate.parent();
     }
-    bail!("no esker binary: run cargo build -p esker, or set ESKER_BIN")
+    bail!("no program {name}: run cargo build --workspace --bins")
 }
 
 impl EskerProcess {
@@ -100,8 +111,8 @@ impl EskerProcess {
     /// # Errors
     /// No binary.
     pub fn spawn(arguments: &EskerArguments) -> anyhow::Result<Self> {
-        let kafka = loopback(arguments.kafka_port)?;
-        let http = loopback(arguments.http_port)?;
+        let kafka = listen(arguments.address, arguments.kafka_port)?;
+        let http = listen(arguments.address, arguments.http_port)?;
         let log = arguments.directory.join("esker.log");
         let output = std::fs::OpenOptions::new()
             .create(true)
@@ -207,6 +218,14 @@ impl EskerProcess {
         Ok(kill_process(id, signal)?)
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// SIGTERM, and waits for the drain.
     ///
     /// # Errors
@@ -233,12 +252,12 @@ impl EskerProcess {
     }
 }
 
-fn loopback(port: Option<u16>) -> anyhow::Result<SocketAddr> {
+fn listen(address: IpAddr, port: Option<u16>) -> anyhow::Result<SocketAddr> {
     let port = match port {
         Some(port) => port,
         None => free_port()?,
     };
-    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+    Ok(SocketAddr::from((address, port)))
 }
 
 impl Drop for EskerProcess {

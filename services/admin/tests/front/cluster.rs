@@ -1,5 +1,7 @@
 //! DescribeCluster and FindCoordinator, all versions; and what does not belong to the front.
 
+use std::sync::Arc;
+
 use esker_admin::AdminConfig;
 use esker_kafka::messages::describe_quorum_request::{
     PartitionData as AskedPartition, TopicData as AskedTopic,
@@ -110,6 +112,29 @@ async fn a_group_has_a_listed_coordinator_in_every_version() {
         } else {
             assert!([(1, 9092), (2, 9093)].contains(&(response.node_id.0, response.port)));
         }
+    }
+}
+
+#[tokio::test]
+async fn coordinators_of_a_client_are_in_the_zone_of_its_network() {
+    let coordinator = async |zone_map: &str, group: &str| {
+        let config = AdminConfig {
+            zone_map: Arc::new(zone_map.parse().unwrap()),
+            ..AdminConfig::default()
+        };
+        let here = pod(1, Some("zone-a"));
+        let world = world_of(config, here, vec![pod(2, Some("zone-b"))]);
+        let request = FindCoordinatorRequest::default().with_key(text(group));
+        find(&world, 3, request).await.node_id.0
+    };
+
+    // The requests of these tests come from 10.1.2.3.
+    for group in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(coordinator("10.1.0.0/16=zone-a", group).await, 1);
+        assert_eq!(
+            coordinator("10.0.0.0/8=zone-a,10.1.2.0/24=zone-b", group).await,
+            2
+        );
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) const STORE: &str = "store";
 pub(crate) const ROLE: &str = "role";
 pub(crate) const METADATA: &str = "metadata";
 pub(crate) const ZONE: &str = "zone";
+pub(crate) const ZONE_MAP: &str = "zone-map";
 pub(crate) const INTERNAL_LISTEN: &str = "internal-listen";
 pub(crate) const INTERNAL_ADVERTISE: &str = "internal-advertise";
 pub(crate) const INTERNAL_TLS_CERT: &str = "internal-tls-cert";
@@ -110,6 +111,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "NAME",
         None,
         "The zone this process runs in, which Kafka clients see as its rack",
+    ),
+    Setting::new(
+        ZONE_MAP,
+        "LIST",
+        None,
+        "Zones of Kafka clients that name none, by their network: 10.0.1.0/24=eu-1a,… The smallest \
+         network counts",
     ),
     Setting::new(
         INTERNAL_LISTEN,

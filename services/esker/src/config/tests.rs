@@ -142,3 +142,19 @@ fn roles_in_processes_of_their_own_must_find_each_other() {
     assert_eq!(pod.node_id, None, "drawn");
     assert_eq!(parse(&[]).unwrap().node_id, Some(1));
 }
+
+#[test]
+fn a_zone_map_is_taken_whole_or_its_first_mistake_is_told() {
+    let sound = parse(&[("zone-map", "10.0.1.0/24=eu-1a,10.0.0.0/16=eu-1b")]).unwrap();
+    let mistakes = parse(&[("zone-map", "10.0.1.0/24=eu-1a,10.0.1.9/24=eu-1b")]).unwrap_err();
+
+    let zone = sound.zone_map.zone_of([10, 0, 1, 7].into());
+    assert_eq!(zone, Some("eu-1a"));
+    let told = mistakes.to_string();
+    assert_eq!(mistakes.0.len(), 1);
+    assert!(
+        told.contains("10.0.1.9/24=eu-1b") && told.contains("10.0.1.0/24"),
+        "{told}"
+    );
+    assert_eq!(parse(&[]).unwrap().zone_map, Arc::default());
+}

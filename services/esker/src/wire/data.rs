@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use esker_admin::{AdminConfig, AdminParts};
 use esker_cache::{BlockCache, CacheConfig, SegmentCache};
 use esker_chain::Chain;
-use esker_cluster::{Membership, MembershipTask};
+use esker_cluster::{ClientZones, Membership, MembershipTask};
 use esker_env::Env;
 use esker_fetch::{Fetch, FetchConfig, FetchParts, FetchTask};
 use esker_http::{Appender, LogReader};
@@ -68,6 +68,7 @@ fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
         advertised_port: told.port,
         auto_create_topics: config.auto_create_topics,
         partition_count_default: config.default_partitions,
+        zone_map: Arc::clone(&config.zone_map),
         ..AdminConfig::default()
     }
 }
@@ -141,6 +142,7 @@ pub(super) async fn build(
         ingest: ingest.clone(),
         fetch: fetch.clone(),
         fronts: fronts(config, access, membership.clone(), env),
+        zones: ClientZones::new(membership.clone(), Arc::clone(&config.zone_map)),
     };
     let kafka = kafka_listener(config, service, env).await?;
     Ok(DataPlane {

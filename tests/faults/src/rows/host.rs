@@ -1,11 +1,12 @@
 //! The machine below a process: memory, processor, clock, file systems.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use esker_e2e::resident_peak;
+use esker_testkit::ControlGroup;
 
 use super::kills::RESTART_MAX;
 use crate::load::Load;
@@ -15,101 +16,13 @@ use crate::scene::Scene;
 /// Where `.ci/bootstrap` puts the library that fakes the wall clock.
 const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
-/// A control group of one kind, removed on drop; its processes must have ended.
-#[derive(Debug)]
-struct ControlGroup {
-    directory: PathBuf,
-    is_v2: bool,
-}
-
-impl ControlGroup {
-    /// A new group in the hierarchy of `controller`; `None` where this process may not make one.
-    fn make(controller: &str) -> Option<Self> {
-        let root = Path::new("/sys/fs/cgroup");
-        let controllers = std::fs::read_to_string(root.join("cgroup.controllers"));
-        let is_v2 =
-            controllers.is_ok_and(|list| list.split_whitespace().any(|one| one == controller));
-        let parent = if is_v2 {
-            root.to_owned()
-        } else {
-            root.join(controller)
-        };
-        let directory = parent.join(format!("esker-faults-{}", std::process::id()));
-        std::fs::create_dir(&directory).ok()?;
-        Some(Self { directory, is_v2 })
-    }
-
-    fn set(&self, file: &str, value: &str) -> anyhow::Result<()> {
-        let path = self.directory.join(file);
-        std::fs::write(&path, value).with_context(|| format!("write {}", path.display()))
-    }
-
-    fn limit_memory(&self, bytes: u64) -> anyhow::Result<()> {
-        let file = if self.is_v2 {
-            "memory.max"
-        } else {
-            "memory.limit_in_bytes"
-        };
-        self.set(file, &bytes.to_string())
-    }
-
-    fn limit_processor(&self, percent: u64) -> anyhow::Result<()> {
-        let quota = percent * 1000;
-        if self.is_v2 {
-            return self.set("cpu.max", &format!("{quota} 100000"));
-        }
-        self.set("cpu.cfs_period_us", "100000")?;
-        self.set("cpu.cfs_quota_us", &quota.to_string())
-    }
-
-    fn add(&self, process: u32) -> anyhow::Result<()> {
-        self.set("cgroup.procs", &process.to_string())
-    }
-
-    /// How often its processes had used up their share.
-    fn throttled(&self) -> anyhow::Result<u64> {
-        let text = std::fs::read_to_string(self.directory.join("cpu.stat"))?;
-        let mut rows = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("nr_throttled "));
-        Ok(rows.next().context("no nr_throttled")?.trim().parse()?)
-    }
-
-    /// Starts a process inside, so that all its memory counts.
-    fn wrapper(&self) -> Vec<String> {
-        const SCRIPT: &str = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
-        let directory = self.directory.display().to_string();
-        vec![
-            "sh".to_owned(),
-            "-c".to_owned(),
-            SCRIPT.to_owned(),
-            directory,
-        ]
-    }
-
-    fn used_bytes(&self) -> anyhow::Result<u64> {
-        let file = if self.is_v2 {
-            "memory.current"
-        } else {
-            "memory.usage_in_bytes"
-        };
-        let text = std::fs::read_to_string(self.directory.join(file))?;
-        Ok(text.trim().parse()?)
-    }
-}
-
-impl Drop for ControlGroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.directory);
-    }
-}
-
 /// Row 5. Memory is held at 192 MiB under load, then at what is used, until the system kills.
 pub(super) async fn memory(scene: &mut Scene) -> anyhow::Result<()> {
     const LIMIT_BYTES: u64 = 192 * 1024 * 1024;
     const LESS_SHARE: u64 = 16;
     const TIGHTENED_MAX: u32 = 60;
-    let group = ControlGroup::make("memory").ok_or(CannotRun("no memory control group"))?;
+    let group =
+        ControlGroup::make("memory", "faults").ok_or(CannotRun("no memory control group"))?;
     group.limit_memory(LIMIT_BYTES)?;
     let place = scene.add_pod().await?;
     let pod = scene.pod(place)?;
@@ -166,7 +79,8 @@ pub(super) async fn memory(scene: &mut Scene) -> anyhow::Result<()> {
 
 /// Row 6. 5 % of one processor for a while: slow, not wrong.
 pub(super) async fn processor(scene: &mut Scene) -> anyhow::Result<()> {
-    let group = ControlGroup::make("cpu").ok_or(CannotRun("no processor control group"))?;
+    let group =
+        ControlGroup::make("cpu", "faults").ok_or(CannotRun("no processor control group"))?;
     scene.leader().await?;
     let id = scene.pod(0)?.process()?.id();
     group.add(id)?;
