@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_e2e::load::{ProducerKind, ProducerPlan, produce_before};
-use esker_env::Shutdown;
-use futures::future::{join_all, try_join_all};
+use esker_env::{Env, Shutdown};
+use futures::future::try_join_all;
 
 use super::pulse::Pulse;
 use crate::asker::Asker;
@@ -96,20 +96,18 @@ impl Clients {
     /// # Errors
     /// A client was told what no client may be told, or could not finish.
     pub(crate) async fn run(&self, stop: Shutdown) -> anyhow::Result<EndsTold> {
-        let producers = (1..=PRODUCERS).map(|producer| {
-            let witness = Arc::new(self.pulse.clone());
-            produce_before(self.plan(producer), Some(witness), stop.clone())
-        });
+        let plans = (1..=PRODUCERS).map(|producer| self.plan(producer));
+        let env = Env::system();
+        let witness = Arc::new(self.pulse.clone());
+        let producing = produce_before(&env, plans.collect(), Some(witness), &stop);
         let everywhere = self.pods.iter().map(|pod| self.stay_at(pod, &stop));
         let (produced, told, read, asked) = tokio::join!(
-            join_all(producers),
+            producing,
             try_join_all(everywhere),
             self.read(self.pods.clone(), &stop),
             self.ask(self.pods.clone(), &stop),
         );
-        for history in produced {
-            history?;
-        }
+        produced?;
         read?;
         asked?;
         Ok(told?.into_iter().collect())
