@@ -1,13 +1,16 @@
 //! Which processes there are, and which of them clients and requests are sent to.
 //!
 //! [`Membership`] announces this process and hears of the others; [`Placement`] maps partitions and
-//! groups to processes. Invariants: every process with the same table computes the same; a process
-//! that comes or goes moves only what it had or gets; nothing here is about safety, a wrong table
-//! costs a hop. Limits: those of `esker_metadata_api::limits` for pods. Cost: one call to the
-//! metadata service a second and process, some hashing per request that asks who leads.
+//! groups to processes, [`block_owner`] blocks of segments. Invariants: every process with the same
+//! table computes the same; a process that comes or goes moves only what it had or gets; nothing
+//! here is about safety, a wrong table costs a hop. Limits: those of `esker_metadata_api::limits`
+//! for pods. Cost: one call to the metadata service a second and process, some hashing per request
+//! that asks who leads, and per block that is loaded.
 
+mod blocks;
 mod membership;
 mod placement;
 
+pub use blocks::{block_owner, session_writer};
 pub use membership::{Membership, MembershipTask, NODE_IDS_DRAWN, draw_node_id};
 pub use placement::{Member, Placement};

@@ -1,5 +1,5 @@
-//! The body of a request as it is received: its bytes are counted against one budget of all, and
-//! a message that says it is longer than allowed is refused before it is received.
+//! Bodies. That of a request as it is received: its bytes are counted against one budget, and a
+//! message that says it is longer than allowed is refused before it is received.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+use tonic::body::Body as ReplyBody;
 
 use crate::proto::refusal::{Overloaded, Reason, TooLarge};
 use crate::refusal::status_of;
@@ -83,6 +84,43 @@ impl Body for MeteredBody {
                 Some(charged.map(|()| frame))
             }
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a reply that has a place among those in memory until it has left, or nobody wants it
+/// any more.
+#[derive(Debug)]
+pub(crate) struct HeldBody {
+    body: ReplyBody,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HeldBody {
+    pub(crate) fn new(body: ReplyBody, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            body,
+            _place: place,
+        }
+    }
+}
+
+impl Body for HeldBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
