@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_env::{Env, Rng, Shutdown, timeout};
-use esker_metadata_api::limits::POD_ANNOUNCE_EVERY;
+use esker_metadata_api::limits::{POD_ANNOUNCE_EVERY, POD_SESSIONS_MAX};
 use esker_metadata_api::{AnnounceError, Pod, PodTable, Pods};
+use esker_types::SessionId;
 use tokio::sync::watch;
 
 /// Node ids that are drawn where none is set. Clash is unlikely, found at once, and drawn again.
@@ -112,6 +113,18 @@ impl Membership {
         Arc::clone(&self.here.borrow())
     }
 
+    /// Tells everybody that this process writes `session` from now on: whoever reads at the end of
+    /// the log asks it for the bytes. The oldest of too many is told no longer.
+    pub fn writes(&self, session: SessionId) {
+        self.here.send_modify(|here| {
+            let mut writing = Pod::clone(here);
+            writing.sessions.push(session);
+            let extra = writing.sessions.len().saturating_sub(POD_SESSIONS_MAX);
+            writing.sessions.drain(..extra);
+            *here = Arc::new(writing);
+        });
+    }
+
     /// Tells everybody that this process is about to stop: within an announcement or two no client
     /// is sent here any more.
     pub fn drain(&self) {
@@ -180,10 +193,12 @@ impl MembershipTask {
             node_id,
             "node id was taken, drew another"
         );
-        let mut renamed = Pod::clone(taken);
-        renamed.node_id = node_id;
-        let renamed = Arc::new(renamed);
-        self.here.send_replace(Arc::clone(&renamed));
+        self.here.send_modify(|here| {
+            let mut renamed = Pod::clone(here);
+            renamed.node_id = node_id;
+            *here = Arc::new(renamed);
+        });
+        let renamed = Arc::clone(&self.here.borrow());
         self.table
             .send_modify(|table| *table = Arc::new(with_here(table, &renamed)));
     }

@@ -149,7 +149,7 @@ impl Placement {
 
 /// FNV-1a: stable over builds and processes, which the standard hasher is not.
 #[derive(Clone, Copy, Debug)]
-struct Fingerprint(u64);
+pub(crate) struct Fingerprint(u64);
 
 impl Default for Fingerprint {
     fn default() -> Self {
@@ -158,15 +158,19 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
-    fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    /// The weight of `member` for this key, mixed so that neighbouring node ids differ in all bits.
-    fn score(mut self, member: &Member) -> u64 {
-        self.add(&member.node_id.to_be_bytes());
+    fn score(self, member: &Member) -> u64 {
+        self.weight(member.node_id)
+    }
+
+    /// The weight of a process for this key, mixed so that neighbouring ids differ in all bits.
+    pub(crate) fn weight(mut self, node_id: i32) -> u64 {
+        self.add(&node_id.to_be_bytes());
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)

@@ -63,6 +63,7 @@ mod tests {
             internal: None,
             version: String::new(),
             is_draining: false,
+            sessions: Vec::new(),
         }
     }
 

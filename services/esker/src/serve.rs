@@ -89,12 +89,20 @@ impl Running {
             ended,
         };
         if let Some(data) = process.data {
-            running.start_data(data, stops, early);
+            running.start_data(data, (stops, service_stop), early);
         }
         running
     }
 
-    fn start_data(&mut self, data: DataPlane, stops: &Stops, early: mpsc::Sender<Early>) {
+    fn start_data(
+        &mut self,
+        data: DataPlane,
+        (stops, service_stop): (&Stops, &Shutdown),
+        early: mpsc::Sender<Early>,
+    ) {
+        if let Some(fleet) = data.fleet {
+            self.service.spawn(fleet.task.run(service_stop.clone()));
+        }
         let ingest = data.ingest_task;
         self.fronts.spawn(async move {
             let outcome = ingest.run().await;

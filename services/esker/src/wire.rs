@@ -2,6 +2,7 @@
 
 mod access;
 mod data;
+mod fleet;
 mod health;
 mod internal;
 
@@ -97,22 +98,21 @@ pub(crate) async fn build(
     let local = is_leader_role.then(|| local(config, &store, &env, node_id));
     let service = local.as_ref().map(|local| local.service.clone());
     let (access, remote) = Access::open(config, store.cluster, service.clone(), &env, node_id)?;
-    let internal = match (&service, config.internal.listen) {
-        (Some(service), Some(listen)) => {
-            Some(internal::serve(config, listen, store.cluster, service.clone(), &env).await?)
-        }
-        _ => None,
-    };
     let store_watch = store.watch(&env);
     let mut health = health::ProcessHealth::new(&store, &store_watch, &access, local.as_ref());
-    if let Some(internal) = &internal {
-        health.add_internal(internal);
-    }
     let serves_records = config.roles.has(Roles::INGEST) || config.roles.has(Roles::FETCH);
     let data = match serves_records {
         true => Some(data::build(config, &store, &access, &env, stops, node_id).await?),
         false => None,
     };
+    let blocks = data.as_ref().and_then(|data| data.blocks.clone());
+    let internal = match config.internal.listen {
+        Some(at) => internal::serve(config, at, store.cluster, (service, blocks), &env).await?,
+        None => None,
+    };
+    if let Some(internal) = &internal {
+        health.add_internal(internal);
+    }
     let (appender, reader) = data::http_log(data.as_ref(), &env);
     if let Some(data) = &data {
         health.add_data(data);

@@ -153,7 +153,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use bytes::Bytes;
-    use esker_cache::{CacheStats, ReadError};
+    use esker_cache::{BlockId, CacheStats, PeerQuestion, ReadError};
     use esker_env::TaskGroup;
     use esker_types::{ChainIndex, PartitionIndex, SessionId, TopicId};
     use futures::future::{BoxFuture, FutureExt as _};
@@ -197,6 +197,14 @@ mod tests {
             heat: Heat,
         ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>> {
             self.read(segment, range, heat)
+        }
+
+        fn read_for_peer(
+            &self,
+            _: BlockId,
+            _: PeerQuestion,
+        ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+            futures::future::pending().boxed()
         }
 
         fn missing_bytes(&self, _: SegmentId, _: ByteRange) -> u64 {

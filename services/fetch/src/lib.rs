@@ -15,6 +15,7 @@ mod error;
 mod fairness;
 mod fetch;
 mod fetch_core;
+mod fleet;
 mod follower;
 pub mod limits;
 mod list_offsets;
@@ -35,6 +36,9 @@ pub use config::FetchConfig;
 pub use error::ReadError;
 pub use fetch::{Fetch, FetchParts, FetchTask};
 pub use fetch_core::{DamagedExtent, Ends, FetchCore, LookUp, Place};
+pub use fleet::{
+    AskedStats, BlockDesk, BlockPlaces, BlockTransport, Fleet, FleetStats, NoPeerAnswer, PeerAnswer,
+};
 pub use metrics::FetchStats;
 pub use read::{FoundOffset, ReadReply, ReadRequest};
 pub use redirect::ReadPlacement;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esker_cache::limits::READ_BYTES_MAX;
+use esker_env::RetryPolicy;
 use esker_metadata_api::limits::LOOKUP_EXTENTS_MAX;
 use esker_types::limits::{RECORD_BATCH_BYTES_MAX, SEGMENT_BYTES_MAX};
 
@@ -46,6 +47,18 @@ pub const COLD_SHARE_BYTES: u64 = 4 * 1024 * 1024;
 pub const REDIRECT_EVERY: Duration = Duration::from_secs(30);
 /// Readers that are remembered as sent away.
 pub const REDIRECTS_MAX: usize = 100_000;
+/// How long the owner of a block has to give it: it may have to load it.
+pub const OWNER_WAIT: Duration = Duration::from_secs(1);
+/// How long the writer of an object has to give a block of it: it has it in memory or not.
+pub const WRITER_WAIT: Duration = Duration::from_millis(250);
+/// How long a process that did not answer is left alone. Never given up.
+pub const PEER_REST: RetryPolicy = RetryPolicy {
+    delay_first: Duration::from_secs(1),
+    delay_max: Duration::from_secs(30),
+    tries_max: u32::MAX,
+};
+/// Processes that are remembered as not answering.
+pub const RESTS_MAX: usize = 1000;
 /// Extents from the log's end within which a reader counts as hot.
 pub const HOT_EXTENTS: usize = 64;
 

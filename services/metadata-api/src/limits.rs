@@ -28,5 +28,7 @@ pub const PARTITIONS_MAX: usize = 200_000;
 pub const PODS_MAX: usize = 1000;
 /// Bytes of one text of an announcement: a host, a zone, a version.
 pub const POD_TEXT_BYTES_MAX: usize = 255;
+/// Sessions that a pod tells it writes: the open one, and those before it that may be read still.
+pub const POD_SESSIONS_MAX: usize = 8;
 /// How often a pod announces itself.
 pub const POD_ANNOUNCE_EVERY: Duration = Duration::from_secs(1);

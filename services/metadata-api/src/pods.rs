@@ -9,11 +9,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use esker_types::PodId;
+use esker_types::{PodId, SessionId};
 use futures::future::BoxFuture;
 
 use crate::MetadataError;
-use crate::limits::{POD_TEXT_BYTES_MAX, PODS_MAX};
+use crate::limits::{POD_SESSIONS_MAX, POD_TEXT_BYTES_MAX, PODS_MAX};
 
 /// What a process does. Any set of roles; an empty one is a process that only forwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,10 +91,13 @@ pub struct Pod {
     pub version: String,
     /// It is about to stop: clients are sent elsewhere.
     pub is_draining: bool,
+    /// The sessions that it writes, the newest last: their segments may be in its memory.
+    pub sessions: Vec<SessionId>,
 }
 
 impl Pod {
-    /// Whether every text of it is within [`POD_TEXT_BYTES_MAX`] and its numbers make sense.
+    /// Whether every text of it is within [`POD_TEXT_BYTES_MAX`], its sessions are no more than
+    /// [`POD_SESSIONS_MAX`], and its numbers make sense.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let endpoints = [&self.kafka, &self.internal];
@@ -106,7 +109,7 @@ impl Pod {
         let reached = hosts
             .into_iter()
             .all(|at| at.port > 0 && !at.host.is_empty());
-        fits && reached && self.node_id >= 0
+        fits && reached && self.node_id >= 0 && self.sessions.len() <= POD_SESSIONS_MAX
     }
 }
 
@@ -164,7 +167,7 @@ pub enum AnnounceError {
     /// As many as there may be.
     #[error("more pods than allowed")]
     TooManyPods,
-    /// A text is too long, a port 0, or the node id negative.
+    /// A text is too long, a port 0, the node id negative, or there are too many sessions.
     #[error("announcement makes no sense")]
     Malformed,
     /// No answer.
@@ -196,6 +199,7 @@ mod tests {
             internal: None,
             version: "1".to_owned(),
             is_draining: false,
+            sessions: Vec::new(),
         })
     }
 
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_one_past_the_limit_and_a_role_of_the_future_are_refused() {
+    fn a_text_or_session_one_past_the_limit_and_a_role_of_the_future_are_refused() {
         let mut odd = Pod::clone(&pod(1, 1, Roles::ALL));
         assert!(odd.is_sound());
         odd.zone = Some("z".repeat(POD_TEXT_BYTES_MAX));
@@ -256,6 +260,11 @@ mod tests {
         assert!(!odd.is_sound());
         odd.zone = None;
         odd.node_id = -1;
+        assert!(!odd.is_sound());
+        odd.node_id = 1;
+        odd.sessions = vec![SessionId::from_bytes([1; 16]); POD_SESSIONS_MAX];
+        assert!(odd.is_sound());
+        odd.sessions.push(SessionId::from_bytes([2; 16]));
         assert!(!odd.is_sound());
 
         assert_eq!(Roles::from_bits(7), Some(Roles::ALL));

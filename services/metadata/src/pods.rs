@@ -124,6 +124,7 @@ mod tests {
             internal: None,
             version: "1".to_owned(),
             is_draining: false,
+            sessions: Vec::new(),
         }
     }
 

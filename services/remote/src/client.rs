@@ -1,9 +1,11 @@
-//! The client: the five traits over connections to metadata servers, one of which leads.
+//! The client: the five traits over connections to metadata servers, one of which leads; and
+//! blocks, over connections to all processes that have some.
 //!
 //! [`RemoteMetadata`] is the handle that the roles hold; [`RemoteTask`] dials, drives connections
 //! and follows the topics. A call goes to the server that led last; one that surely was not done
 //! goes on to the next, one that may have been done ends there as of unknown outcome.
 
+mod blocks;
 mod connection;
 mod feed;
 mod peer;
@@ -25,6 +27,7 @@ use peer::{Dialler, PeerTask};
 use peers::Peers;
 use topics::{KnownTopics, TopicsTask};
 
+pub use blocks::{BlockError, BlocksConfig, RemoteBlocks, RemoteBlocksTask};
 pub use connection::ConnectError;
 pub use peer::{PeerCondition, PeerStatus};
 
@@ -110,28 +113,33 @@ impl RemoteTask {
     /// Runs until the stop is requested; then connections are closed, calls in flight are of
     /// unknown outcome and later ones find no leader.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self {
-            mut joining,
-            topics,
-        } = self;
         let mut tasks = TaskGroup::new("internal api client");
-        tasks.spawn(topics.run(shutdown.clone()));
-        loop {
-            let ended = tokio::select! {
-                biased;
-                () = shutdown.requested() => break,
-                Some(peer) = joining.recv() => {
-                    tasks.spawn(peer.run(shutdown.clone()));
-                    continue;
-                }
-                Some(ended) = tasks.join_next() => ended,
-            };
-            tell_panic(ended);
-        }
-        // Peers that were still waiting to run are dropped: who waits for them hears of it.
-        drop(joining);
-        tell_panic(tasks.join_all().await);
+        tasks.spawn(self.topics.run(shutdown.clone()));
+        run_peers(self.joining, tasks, shutdown).await;
     }
+}
+
+/// Runs each peer that joins, beside `tasks`, until the stop is requested.
+async fn run_peers(
+    mut joining: mpsc::Receiver<PeerTask>,
+    mut tasks: TaskGroup,
+    shutdown: Shutdown,
+) {
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            Some(peer) = joining.recv() => {
+                tasks.spawn(peer.run(shutdown.clone()));
+                continue;
+            }
+            Some(ended) = tasks.join_next() => ended,
+        };
+        tell_panic(ended);
+    }
+    // Peers that were still waiting to run are dropped: who waits for them hears of it.
+    drop(joining);
+    tell_panic(tasks.join_all().await);
 }
 
 fn tell_panic(ended: Result<(), esker_env::TaskFailure>) {

@@ -7,8 +7,8 @@ use esker_env::RetryPolicy;
 use esker_types::ClusterId;
 
 use crate::limits::{
-    ADDRESS_BYTES_MAX, ADDRESSES_MAX, CALL_DEADLINE_MAX, CALLS_IN_FLIGHT_MAX, CALLS_PER_CLIENT_MAX,
-    CONNECTIONS_MAX, DIAL_RETRY, FEEDS_PER_CLIENT_MAX, MESSAGE_BYTES_MAX,
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, BLOCKS_SERVED_MAX, CALL_DEADLINE_MAX, CALLS_IN_FLIGHT_MAX,
+    CALLS_PER_CLIENT_MAX, CONNECTIONS_MAX, DIAL_RETRY, FEEDS_PER_CLIENT_MAX, MESSAGE_BYTES_MAX,
     REQUEST_BYTES_RECEIVED_MAX, STREAMS_PER_CONNECTION_MAX,
 };
 use crate::protocol::Protocols;
@@ -75,6 +75,8 @@ pub struct ServerConfig {
     pub streams_max: u32,
     /// Calls and feeds in hand, see [`CALLS_IN_FLIGHT_MAX`].
     pub calls_max: usize,
+    /// Questions for blocks in hand, see [`BLOCKS_SERVED_MAX`].
+    pub blocks_max: usize,
     /// Bytes of one message, see [`MESSAGE_BYTES_MAX`].
     pub message_bytes_max: usize,
     /// Bytes of requests being received, see [`REQUEST_BYTES_RECEIVED_MAX`].
@@ -96,6 +98,7 @@ impl ServerConfig {
             connections_max: CONNECTIONS_MAX,
             streams_max: STREAMS_PER_CONNECTION_MAX,
             calls_max: CALLS_IN_FLIGHT_MAX,
+            blocks_max: BLOCKS_SERVED_MAX,
             message_bytes_max: MESSAGE_BYTES_MAX,
             request_bytes_max: REQUEST_BYTES_RECEIVED_MAX,
         }

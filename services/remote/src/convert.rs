@@ -5,6 +5,7 @@
 //! server refuses such a request before anything is done; for a client such a reply is an unknown
 //! outcome.
 
+mod blocks;
 mod failure;
 mod groups;
 mod ids;

@@ -22,6 +22,19 @@ pub const FEEDS_PER_CLIENT_MAX: usize = 8;
 pub const PART_BYTES: usize = 256 * 1024;
 /// Extents of one advance that a client puts together from parts; past it the feed ends.
 pub const ADVANCE_EXTENTS_MAX: usize = 1_000_000;
+/// Bytes of a block that processes ask one another for; the cache's blocks have as many.
+pub const BLOCK_BYTES: u32 = 1024 * 1024;
+/// Bytes of a question for a block: ids and numbers.
+pub const BLOCK_QUESTION_BYTES_MAX: usize = 256;
+/// Bytes of an answer with a block in it.
+pub const BLOCK_ANSWER_BYTES_MAX: usize = 1024 * 1024 + 64;
+/// Questions for blocks that a server has in hand, each until its answer has left. One more is
+/// refused: the asker turns to the bucket.
+pub const BLOCKS_SERVED_MAX: usize = 64;
+/// Questions for blocks that a client has in flight. One more is refused before anything is sent.
+pub const BLOCKS_ASKED_MAX: usize = 256;
+/// Processes that are asked for blocks and stay connected; who was asked longest ago goes first.
+pub const BLOCK_PEERS_MAX: usize = 256;
 /// Addresses that a client is given.
 pub const ADDRESSES_MAX: usize = 16;
 /// Addresses that a client has heard of from servers and remembers; the oldest goes first.
@@ -50,3 +63,4 @@ pub const DIAL_RETRY: RetryPolicy = RetryPolicy {
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= REQUEST_BYTES_RECEIVED_MAX);
 const _: () = assert!(PART_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(BLOCK_ANSWER_BYTES_MAX < MESSAGE_BYTES_MAX);

@@ -105,7 +105,7 @@ impl ClientMetrics {
             (
                 CLIENT_DIALS_TOTAL,
                 "counter",
-                "Dials of metadata servers.",
+                "Dials of other processes.",
                 &self.dials,
             ),
             (

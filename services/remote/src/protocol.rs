@@ -14,9 +14,14 @@ use crate::proto::ProtocolRange;
 /// The oldest version that this build speaks.
 pub const PROTOCOL_MIN: u32 = 1;
 /// The newest version that this build speaks.
-pub const PROTOCOL_MAX: u32 = 1;
+pub const PROTOCOL_MAX: u32 = 2;
+/// From this version on an announcement may name the sessions that a pod writes.
+pub(crate) const SESSIONS_FROM: u32 = 2;
 
+pub(crate) const PACKAGE: &str = "/esker.internal.v1.";
 pub(crate) const SERVICE: &str = "/esker.internal.v1.Metadata/";
+/// Method of another service than that of [`SERVICE`]: named with it.
+pub(crate) const READ_BLOCK: &str = "Blocks/Read";
 pub(crate) const PROTOCOL: &str = "esker-protocol";
 pub(crate) const CLUSTER: &str = "esker-cluster";
 pub(crate) const DEADLINE: &str = "esker-deadline-ms";

@@ -1,12 +1,14 @@
-//! The server: takes connections in, serves calls of the five traits, stops in order.
+//! The server: takes connections in, serves the five traits and blocks, stops in order.
 //!
 //! Stop: no new connection → calls in hand are answered, feeds end → connections are closed.
-//! Bounds: connections, streams of each, calls of all, bytes being received.
+//! Bounds: connections, streams of each, calls of all, blocks on their way, bytes being received.
 
 mod answers;
+mod blocks;
 mod body;
 mod dispatch;
 mod feed;
+mod no_metadata;
 mod task;
 
 use std::convert::Infallible;
@@ -17,10 +19,12 @@ use std::time::Duration;
 
 use esker_env::{Env, Shutdown, TaskGroup, timeout};
 use esker_metadata_api::{Admin, LogIndex, Pods, Sequencer, TopicAdmin};
+use esker_types::ClusterId;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::blocks::BlockSource;
 use crate::config::ServerConfig;
 use crate::executor::ConnectionTasks;
 use crate::limits::{CONNECTION_WINDOW_BYTES, HEADER_BYTES_MAX, STREAM_WINDOW_BYTES};
@@ -28,6 +32,7 @@ use crate::metrics::{ServerMetrics, add_one, set};
 use crate::tls::{Acceptor, TlsError};
 
 use dispatch::Calls;
+use no_metadata::NoMetadata;
 
 /// How long the accept loop rests when the system gives no connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -63,6 +68,25 @@ pub struct ServerParts {
     pub pods: Arc<dyn Pods>,
     /// Where the leader may be.
     pub hint: Arc<dyn LeaderHint>,
+    /// Blocks of segments, for other processes that serve records; `None`: this one has none.
+    pub blocks: Option<Arc<dyn BlockSource>>,
+}
+
+impl ServerParts {
+    /// Of a process without the metadata service: all questions for that are sent elsewhere.
+    #[must_use]
+    pub fn of_blocks(cluster: ClusterId, blocks: Arc<dyn BlockSource>) -> Self {
+        let nobody = Arc::new(NoMetadata { cluster });
+        Self {
+            sequencer: nobody.clone(),
+            log_index: nobody.clone(),
+            admin: nobody.clone(),
+            topic_admin: nobody.clone(),
+            pods: nobody,
+            hint: Arc::new(NoHint),
+            blocks: Some(blocks),
+        }
+    }
 }
 
 /// Why a server could not begin.

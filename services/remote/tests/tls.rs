@@ -14,13 +14,14 @@ use esker_env::{Clock, Env, Shutdown, SystemClock, TaskGroup};
 use esker_metadata_api::{Admin as _, MetadataError};
 use esker_remote::limits::{CERTIFICATES_AGE_MAX, PEM_BYTES_MAX};
 use esker_remote::{
-    BindError, ClientTls, ConnectError, Identity, PeerCondition, RemoteServer, ServerConfig,
-    ServerTls, TlsError,
+    BindError, BlockAnswer, BlockAsk, BlockError, ClientTls, ConnectError, Identity, PeerCondition,
+    RemoteServer, ServerConfig, ServerParts, ServerTls, TlsError,
 };
 use esker_types::{MonotonicTime, ProducerId, Timestamp};
 use futures::future::BoxFuture;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
+use stage::blocks::{BlocksClient, ScriptedBlocks, question};
 use stage::running::{Client, Serving, config, parts, server_config};
 use stage::scripted::{CLUSTER, Scripted};
 
@@ -131,6 +132,39 @@ async fn with_a_ca_only_clients_with_its_certificate_are_let_in() {
     assert!(is_tls(&other_why), "{other_why:?}");
     assert!(is_tls(&fooled_why), "{fooled_why:?}");
     assert_eq!(service.asked().len(), 1);
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn blocks_are_for_processes_with_a_certificate_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = Authority::new(directory.path(), "ca");
+    let server = ca.sign("server", "127.0.0.1");
+    let own = ca.sign("client", "pod");
+    let blocks = ScriptedBlocks::new([BlockAnswer::NotHere, BlockAnswer::NotHere]);
+    let parts = ServerParts::of_blocks(CLUSTER, blocks.clone());
+    let serving = Serving::start(secured(server, Some(&ca)), parts).await;
+    let asked = |tls: Option<ClientTls>| {
+        let client = BlocksClient::start(|config| config.tls = tls);
+        async move {
+            let told = client
+                .ask(serving.address, question(0, BlockAsk::Hot))
+                .await;
+            client.stop().await;
+            told
+        }
+    };
+
+    let good = asked(Some(trusting(&ca, Some(own)))).await;
+    let bare = asked(Some(trusting(&ca, None))).await;
+    let plain = asked(None).await;
+
+    assert_eq!(good, Ok(BlockAnswer::NotHere));
+    assert_eq!(
+        (bare, plain),
+        (Err(BlockError::NotConnected), Err(BlockError::NotConnected))
+    );
+    assert_eq!(blocks.asked(), 1);
     serving.stop().await;
 }
 

@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use crate::engine::Engine;
 use crate::foyer_store::FoyerStore;
 use crate::plain_store::PlainStore;
-use crate::{CacheConfig, CacheStats, ReadError};
+use crate::{BlockId, BlockPeers, CacheConfig, CacheStats, ReadError};
 
 /// Whose read it is; each kind has its own budget of loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,16 @@ pub enum Heat {
     Hot,
     /// A reader that catches up.
     Cold,
+}
+
+/// What another process asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerQuestion {
+    /// The block, if it is in memory.
+    Cached,
+    /// The block, which this process owns in the eyes of the other one: loaded if need be, on the
+    /// budget of this heat, but never by way of another owner.
+    Load(Heat),
 }
 
 /// Bytes of segments, from memory or from the bucket.
@@ -66,6 +76,21 @@ pub trait SegmentCache: Debug + Send + Sync + 'static {
         heat: Heat,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>>;
 
+    /// Reads a whole block for another process; the object's last one may be short. `None`: it is
+    /// not in memory, and was not to be loaded. Never waits for memory, as
+    /// [`SegmentCache::read_now`].
+    ///
+    /// # Errors
+    /// As [`SegmentCache::read`].
+    ///
+    /// # Cancel safety
+    /// As [`SegmentCache::read`].
+    fn read_for_peer(
+        &self,
+        block: BlockId,
+        question: PeerQuestion,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
+
     /// An estimate of the bytes that a read of `range` loads at this moment: whole blocks, the last
     /// one up to where the object may end. What is cached now may be gone when it is read.
     fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64;
@@ -104,7 +129,25 @@ macro_rules! forms {
             ) -> Self {
                 let store = Arc::new($store::new(config.cached_bytes));
                 Self {
-                    engine: Engine::new(store, bucket, cluster, env, config),
+                    engine: Engine::new(store, None, bucket, (cluster, env, config)),
+                }
+            }
+
+            /// The same, which asks `peers` before the bucket.
+            ///
+            /// Panics besides when `config` has no bytes for it: see
+            /// [`CacheConfig::among_peers`].
+            #[must_use]
+            pub fn among(
+                peers: Arc<dyn BlockPeers>,
+                bucket: Arc<dyn Bucket>,
+                cluster: ClusterId,
+                env: Env,
+                config: CacheConfig,
+            ) -> Self {
+                let store = Arc::new($store::new(config.cached_bytes));
+                Self {
+                    engine: Engine::new(store, Some(peers), bucket, (cluster, env, config)),
                 }
             }
         }
@@ -130,6 +173,14 @@ macro_rules! forms {
                 heat: Heat,
             ) -> BoxFuture<'_, Result<Vec<Bytes>, ReadError>> {
                 self.engine.read_now(segment, range, heat).boxed()
+            }
+
+            fn read_for_peer(
+                &self,
+                block: BlockId,
+                question: PeerQuestion,
+            ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+                self.engine.read_for_peer(block, question).boxed()
             }
 
             fn missing_bytes(&self, segment: SegmentId, range: ByteRange) -> u64 {

@@ -20,6 +20,8 @@ pub struct CacheConfig {
     /// Bytes of loads in flight for readers that catch up: apart, so that they never queue up in
     /// front of the others.
     pub cold_load_bytes: u32,
+    /// Bytes of blocks that other processes are asked for, of each kind; 0 without others.
+    pub ask_bytes: u32,
     /// How long a read that has nothing yet waits for others to let go of memory.
     pub memory_wait: Duration,
 }
@@ -38,8 +40,11 @@ pub enum CacheConfigError {
     #[error("each load budget must hold one block of {BLOCK_BYTES} bytes")]
     LoadsBelowBlock,
     /// Loads in flight could use up what written objects need on their way in.
-    #[error("held bytes must exceed both load budgets by {OBJECT_BYTES_MAX}")]
+    #[error("held bytes must exceed all load budgets by {OBJECT_BYTES_MAX}")]
     HeldBelowLoads,
+    /// Not even one block can be asked for.
+    #[error("bytes asked of other processes must be none or one block of {BLOCK_BYTES} bytes")]
+    AsksBelowBlock,
     /// A block would not fit what is kept.
     #[error("cached bytes must hold one block of {BLOCK_BYTES} bytes")]
     CachedBelowBlock,
@@ -60,7 +65,22 @@ impl CacheConfig {
             held_bytes,
             hot_load_bytes: load_bytes,
             cold_load_bytes: load_bytes,
+            ask_bytes: 0,
             memory_wait: Duration::from_secs(5),
+        }
+    }
+
+    /// The same total, with half a load budget of each kind for what other processes are asked
+    /// for, taken from what is kept.
+    #[must_use]
+    pub fn among_peers(self) -> Self {
+        let ask_bytes = (self.hot_load_bytes.min(self.cold_load_bytes) / 2).max(BLOCK_BYTES);
+        let moved = 2 * u64::from(ask_bytes);
+        Self {
+            cached_bytes: self.cached_bytes.saturating_sub(moved),
+            held_bytes: self.held_bytes.saturating_add(moved),
+            ask_bytes,
+            ..self
         }
     }
 
@@ -72,10 +92,15 @@ impl CacheConfig {
         if self.hot_load_bytes.min(self.cold_load_bytes) < BLOCK_BYTES {
             return Err(CacheConfigError::LoadsBelowBlock);
         }
+        if self.ask_bytes != 0 && self.ask_bytes < BLOCK_BYTES {
+            return Err(CacheConfigError::AsksBelowBlock);
+        }
         if self.cached_bytes < u64::from(BLOCK_BYTES) {
             return Err(CacheConfigError::CachedBelowBlock);
         }
-        let loads = u64::from(self.hot_load_bytes) + u64::from(self.cold_load_bytes);
+        let loads = u64::from(self.hot_load_bytes)
+            + u64::from(self.cold_load_bytes)
+            + 2 * u64::from(self.ask_bytes);
         if self.held_bytes < loads.saturating_add(u64::from(OBJECT_BYTES_MAX)) {
             return Err(CacheConfigError::HeldBelowLoads);
         }
@@ -126,7 +151,18 @@ mod tests {
 
             assert_eq!(config.check(), Ok(()), "{total}");
             assert_eq!(config.cached_bytes + config.held_bytes, total);
+            let among = config.among_peers();
+            assert_eq!(among.check(), Ok(()), "{total}");
+            assert_eq!(among.cached_bytes + among.held_bytes, total);
         }
+        let among = CacheConfig::default().among_peers();
+        let asks = |ask_bytes| CacheConfig { ask_bytes, ..among }.check();
+        assert_eq!(asks(BLOCK_BYTES), Ok(()));
+        assert_eq!(asks(BLOCK_BYTES - 1), Err(CacheConfigError::AsksBelowBlock));
+        assert_eq!(
+            asks(among.ask_bytes + 3 * 1024 * 1024),
+            Err(CacheConfigError::HeldBelowLoads)
+        );
         let least = CacheConfig::within(TOTAL_BYTES_MIN);
         assert_eq!(CacheConfig::within(TOTAL_BYTES_MIN - 1), least);
     }

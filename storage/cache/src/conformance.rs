@@ -16,7 +16,7 @@ use esker_types::{ByteRange, ChainIndex, ClusterId, SegmentId, SessionId};
 use futures::future::{FutureExt as _, join_all};
 
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, READ_BYTES_MAX};
-use crate::{CacheConfig, Heat, ReadError, SegmentCache};
+use crate::{BlockId, CacheConfig, Heat, PeerQuestion, ReadError, SegmentCache};
 
 /// Makes the form under test.
 pub type MakeCache = fn(Arc<dyn Bucket>, ClusterId, Env, CacheConfig) -> Arc<dyn SegmentCache>;
@@ -36,6 +36,7 @@ fn config() -> CacheConfig {
         held_bytes: u64::from(BLOCK_BYTES) * 4 + u64::from(OBJECT_BYTES_MAX),
         hot_load_bytes: BLOCK_BYTES * 2,
         cold_load_bytes: BLOCK_BYTES * 2,
+        ask_bytes: 0,
         memory_wait: Duration::from_secs(5),
     }
 }
@@ -107,6 +108,8 @@ pub async fn conformance(make: MakeCache) {
     cold_loads_do_not_hold_up_hot_ones(make).await;
     memory_is_bounded_by_what_slow_readers_hold(make).await;
     forgotten_bytes_are_read_again(make).await;
+    a_peer_is_given_whole_blocks(make).await;
+    a_question_for_cached_bytes_loads_nothing(make).await;
 }
 
 async fn a_written_object_is_read_without_a_request(make: MakeCache) {
@@ -338,4 +341,57 @@ async fn forgotten_bytes_are_read_again(make: MakeCache) {
     assert_eq!(second.ok(), Some(part(&object, wanted)));
     assert_eq!(world.gets(), 3, "one of two blocks was forgotten");
     assert_eq!(world.cache.stats().forgets, 2);
+}
+
+fn block(number: u8, block: u64) -> BlockId {
+    BlockId {
+        segment: segment(number),
+        block,
+    }
+}
+
+async fn a_peer_is_given_whole_blocks(make: MakeCache) {
+    let world = world(make);
+    let load = PeerQuestion::Load(Heat::Cold);
+    let stored = world.keep(1, 2 * BLOCK + 5).await;
+    let written = object(2, BLOCK + 7);
+    world.cache.insert(segment(2), written.clone());
+
+    let asked = [(1, 0), (1, 2), (2, 0), (2, 1)];
+    let mut given = Vec::new();
+    for (number, at) in asked {
+        let bytes = world.cache.read_for_peer(block(number, at), load).await;
+        given.push(bytes.ok().flatten());
+    }
+    let past = world.cache.read_for_peer(block(2, 2), load).await;
+    let nowhere = world.cache.read_for_peer(block(1, u64::MAX), load).await;
+
+    let wanted = [
+        part(&stored, range(0, BLOCK)),
+        part(&stored, range(2 * BLOCK, 2 * BLOCK + 5)),
+        part(&written, range(0, BLOCK)),
+        part(&written, range(BLOCK, BLOCK + 7)),
+    ];
+    assert_eq!(given, wanted.map(Some));
+    assert!(matches!(past, Err(ReadError::Corrupt { .. })), "{past:?}");
+    assert!(
+        matches!(nowhere, Err(ReadError::TooLarge { .. })),
+        "{nowhere:?}"
+    );
+    assert_eq!(world.gets(), 2);
+}
+
+async fn a_question_for_cached_bytes_loads_nothing(make: MakeCache) {
+    let world = world(make);
+    let object = world.keep(1, BLOCK).await;
+
+    let before = world.cache.read_for_peer(block(1, 0), PeerQuestion::Cached);
+    let before = before.await;
+    let read = world.read(1, range(0, 1)).await;
+    let after = world.cache.read_for_peer(block(1, 0), PeerQuestion::Cached);
+    let after = after.await;
+
+    assert!(read.is_ok() && matches!(before, Ok(None)), "{before:?}");
+    assert_eq!(after.ok().flatten(), Some(object));
+    assert_eq!(world.gets(), 1, "the reader's");
 }

@@ -1,8 +1,10 @@
 //! What both forms of the cache do: hit, or join the one load of a block.
 //!
-//! Order of a load: a permit of its heat's budget, memory, one ranged get, a check of what came,
-//! the store, the waiters. Everything before the get can be dropped without a trace. A load never
-//! waits for memory: who has a permit ends in the time of a get. Who waits for memory has nothing.
+//! Order of a load: the block's owner, if that is another process; a permit of its heat's budget,
+//! memory, the object's writer (hot loads only), one ranged get, a check of what came, the store,
+//! the waiters. What waits for an owner has permits of its own: two processes that are each other's
+//! owners must not wait for permits that the other's questions hold. A load never waits for memory:
+//! who has a permit ends in the time of its questions. Who waits for memory has nothing.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,23 +17,28 @@ use futures::future::FutureExt as _;
 use futures::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::flight::{Flights, Joined};
+use crate::cache::PeerQuestion;
+use crate::flight::{FlightKey, Flights, Joined, Way};
 use crate::key::{BlockRead, EntryKey, Part, block_range, blocks_of};
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, READ_BLOCKS_PARALLEL, READ_BYTES_MAX};
 use crate::memory::{Allowance, Memory};
 use crate::metrics::Counters;
+use crate::peers::Distrusted;
 use crate::store::Store;
-use crate::{CacheConfig, CacheStats, Heat, ReadError};
+use crate::{BlockId, BlockPeers, CacheConfig, CacheStats, Heat, ReadError};
 
 #[derive(Debug)]
 pub(crate) struct Engine {
     store: Arc<dyn Store>,
+    peers: Option<Arc<dyn BlockPeers>>,
+    distrusted: Distrusted,
     bucket: Arc<dyn Bucket>,
     cluster: ClusterId,
     env: Env,
     config: CacheConfig,
     memory: Memory,
     loads: [Semaphore; 2],
+    asks: [Semaphore; 2],
     flights: Arc<Flights>,
     counters: Counters,
 }
@@ -51,8 +58,28 @@ impl Reserve {
     }
 }
 
+/// What a load is for.
+#[derive(Clone, Debug)]
+struct Errand {
+    heat: Heat,
+    way: Way,
+    reserve: Reserve,
+}
+
 fn budget(bytes: u32) -> Semaphore {
     Semaphore::new(usize::try_from(bytes).unwrap_or(Semaphore::MAX_PERMITS))
+}
+
+/// The right to load one block. Waits in turn; cancel safe.
+async fn permit_of(budgets: &[Semaphore; 2], heat: Heat) -> Option<SemaphorePermit<'_>> {
+    let [hot, cold] = budgets;
+    let budget = match heat {
+        Heat::Hot => hot,
+        Heat::Cold => cold,
+    };
+    let permit = budget.acquire_many(BLOCK_BYTES).await;
+    assert!(permit.is_ok(), "a load budget is never closed");
+    permit.ok()
 }
 
 /// `range` of `bytes`; `None` when they end earlier.
@@ -74,14 +101,17 @@ fn is_whole(read: &ObjectRead, range: ByteRange) -> bool {
 impl Engine {
     pub(crate) fn new(
         store: Arc<dyn Store>,
+        peers: Option<Arc<dyn BlockPeers>>,
         bucket: Arc<dyn Bucket>,
-        cluster: ClusterId,
-        env: Env,
-        config: CacheConfig,
+        (cluster, env, config): (ClusterId, Env, CacheConfig),
     ) -> Arc<Self> {
         assert_eq!(config.check(), Ok(()), "settings are checked before use");
+        let can_ask = peers.is_none() || config.ask_bytes >= BLOCK_BYTES;
+        assert!(can_ask, "settings have bytes for what peers are asked for");
         Arc::new(Self {
             store,
+            peers,
+            distrusted: Distrusted::default(),
             bucket,
             cluster,
             env,
@@ -91,6 +121,7 @@ impl Engine {
                 budget(config.hot_load_bytes),
                 budget(config.cold_load_bytes),
             ],
+            asks: [budget(config.ask_bytes), budget(config.ask_bytes)],
             flights: Arc::default(),
             counters: Counters::default(),
         })
@@ -115,7 +146,11 @@ impl Engine {
     pub(crate) fn forget(&self, segment: SegmentId, range: ByteRange) {
         let blocks = blocks_of(range).map(|read| Part::Block(read.block));
         for part in std::iter::once(Part::Whole).chain(blocks) {
-            self.store.remove(&EntryKey { segment, part });
+            let key = EntryKey { segment, part };
+            self.store.remove(&key);
+            if self.peers.is_some() && part != Part::Whole {
+                self.distrusted.add(key);
+            }
         }
         self.counters.forgets.fetch_add(1, Relaxed);
     }
@@ -224,7 +259,15 @@ impl Engine {
                 self.counters.block_hits.fetch_add(1, Relaxed);
                 bytes
             }
-            None => self.load_shared(key, read.block, heat, reserve).await?,
+            None => {
+                let way = self.way_of(&key, read.block);
+                let errand = Errand {
+                    heat,
+                    way,
+                    reserve: reserve.clone(),
+                };
+                self.load_shared(key, read.block, errand).await?
+            }
         };
         part_of(&bytes, read.wanted).ok_or(ReadError::Corrupt {
             segment,
@@ -232,18 +275,71 @@ impl Engine {
         })
     }
 
+    /// Other processes, unless what they may have was found wrong.
+    fn trusted_peers(&self, key: &EntryKey) -> Option<&Arc<dyn BlockPeers>> {
+        let peers = self.peers.as_ref()?;
+        (!self.distrusted.has(key)).then_some(peers)
+    }
+
+    /// Whether a peer's bytes can be the block. While it was asked, what it has may have been found
+    /// wrong.
+    fn may_be(&self, key: &EntryKey, bytes: &Bytes) -> bool {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        (1..=BLOCK_BYTES).contains(&length) && !self.distrusted.has(key)
+    }
+
+    /// On which way this process's own readers come to a block.
+    fn way_of(&self, key: &EntryKey, block: u64) -> Way {
+        let segment = key.segment;
+        let elsewhere = self
+            .trusted_peers(key)
+            .is_some_and(|peers| peers.owner_is_elsewhere(BlockId { segment, block }));
+        if elsewhere { Way::Owner } else { Way::Here }
+    }
+
+    pub(crate) async fn read_for_peer(
+        self: &Arc<Self>,
+        BlockId { segment, block }: BlockId,
+        question: PeerQuestion,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let range = block_range(block).ok_or(ReadError::TooLarge { bytes: u64::MAX })?;
+        let at = |part| EntryKey { segment, part };
+        if let Some(object) = self.store.get(&at(Part::Whole)) {
+            let end = u64::try_from(object.len()).unwrap_or(u64::MAX);
+            let there = ByteRange::new(range.start(), range.end().min(end));
+            let bytes = there.and_then(|there| part_of(&object, there));
+            return bytes.map(Some).ok_or(ReadError::Corrupt { segment, range });
+        }
+        let key = at(Part::Block(block));
+        match (self.store.get(&key), question) {
+            (Some(bytes), _) => Ok(Some(bytes)),
+            (None, PeerQuestion::Cached) => Ok(None),
+            (None, PeerQuestion::Load(heat)) => {
+                let errand = Errand {
+                    heat,
+                    way: Way::Here,
+                    reserve: Reserve::default(),
+                };
+                self.load_shared(key, block, errand).await.map(Some)
+            }
+        }
+    }
+
     async fn load_shared(
         self: &Arc<Self>,
         key: EntryKey,
         block: u64,
-        heat: Heat,
-        reserve: &Reserve,
+        errand: Errand,
     ) -> Result<Bytes, ReadError> {
-        let begin = || {
-            let (engine, reserve) = (Arc::clone(self), reserve.clone());
-            async move { engine.load(key, block, heat, &reserve).await }.boxed()
+        let flight = FlightKey {
+            entry: key,
+            way: errand.way,
         };
-        match self.flights.join(key, || self.store.get(&key), begin) {
+        let begin = || {
+            let engine = Arc::clone(self);
+            async move { engine.load(key, block, &errand).await }.boxed()
+        };
+        match self.flights.join(flight, || self.store.get(&key), begin) {
             Joined::Ready(bytes) => {
                 self.counters.block_hits.fetch_add(1, Relaxed);
                 Ok(bytes)
@@ -256,18 +352,16 @@ impl Engine {
         }
     }
 
-    async fn load(
-        &self,
-        key: EntryKey,
-        block: u64,
-        heat: Heat,
-        reserve: &Reserve,
-    ) -> Result<Bytes, ReadError> {
-        let outcome = self.load_block(key.segment, block, heat, reserve).await;
+    async fn load(&self, key: EntryKey, block: u64, errand: &Errand) -> Result<Bytes, ReadError> {
+        let outcome = match self.ask_owner(key, block, errand).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => self.load_block(key, block, errand).await,
+            Err(error) => Err(error),
+        };
         match &outcome {
             Ok(bytes) => {
                 if u64::try_from(bytes.len()).is_ok_and(|len| len <= self.store.entry_bytes_max()) {
-                    self.store.put(key, bytes.clone(), heat);
+                    self.store.put(key, bytes.clone(), errand.heat);
                 }
             }
             // Told by whoever gives up for it.
@@ -277,21 +371,54 @@ impl Engine {
         outcome
     }
 
+    /// The block from the process of this zone that owns it. `None`: it is loaded here.
+    async fn ask_owner(
+        &self,
+        key: EntryKey,
+        block: u64,
+        errand: &Errand,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let segment = key.segment;
+        let is_elsewhere = errand.way == Way::Owner;
+        let Some(peers) = self.trusted_peers(&key).filter(|_| is_elsewhere) else {
+            return Ok(None);
+        };
+        let _permit = permit_of(&self.asks, errand.heat).await;
+        let allowance = self.allowance(errand);
+        let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
+        let bytes = peers
+            .from_owner(BlockId { segment, block }, errand.heat)
+            .await;
+        let Some(bytes) = bytes.filter(|bytes| self.may_be(&key, bytes)) else {
+            errand.reserve.keep(allowance);
+            return Ok(None);
+        };
+        self.counters.owner_blocks.fetch_add(1, Relaxed);
+        Ok(Some(allowance.pay_for(bytes)))
+    }
+
     async fn load_block(
         &self,
-        segment: SegmentId,
+        key: EntryKey,
         block: u64,
-        heat: Heat,
-        reserve: &Reserve,
+        errand: &Errand,
     ) -> Result<Bytes, ReadError> {
+        let (segment, heat) = (key.segment, errand.heat);
         let range = block_range(block).ok_or(ReadError::TooLarge { bytes: u64::MAX })?;
-        let _permit = self.load_permit(heat).await;
-        let free = self.memory.take_now(BLOCK_BYTES);
-        let allowance = free.or_else(|| reserve.take());
+        let _permit = permit_of(&self.loads, heat).await;
+        let allowance = self.allowance(errand);
         let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
-        let key = ObjectKey::session_place(self.cluster, segment);
+        let peers = self.trusted_peers(&key).filter(|_| heat == Heat::Hot);
+        if let Some(peers) = peers {
+            let bytes = peers.from_writer(BlockId { segment, block }).await;
+            if let Some(bytes) = bytes.filter(|bytes| self.may_be(&key, bytes)) {
+                self.counters.writer_blocks.fetch_add(1, Relaxed);
+                return Ok(allowance.pay_for(bytes));
+            }
+        }
+        let object = ObjectKey::session_place(self.cluster, segment);
         self.counters.load_begun(heat);
-        let read = self.bucket.get(&key, ReadRange::Bounded(range)).await;
+        let read = self.bucket.get(&object, ReadRange::Bounded(range)).await;
         let read = read.map_err(|source| ReadError::Store {
             segment,
             source: Arc::new(source),
@@ -301,18 +428,16 @@ impl Engine {
         if !is_whole(&read, range) {
             return Err(ReadError::Corrupt { segment, range });
         }
+        if self.peers.is_some() {
+            self.distrusted.remove(&key);
+        }
         Ok(allowance.pay_for(read.bytes))
     }
 
-    async fn load_permit(&self, heat: Heat) -> Option<SemaphorePermit<'_>> {
-        let [hot, cold] = &self.loads;
-        let budget = match heat {
-            Heat::Hot => hot,
-            Heat::Cold => cold,
-        };
-        let permit = budget.acquire_many(BLOCK_BYTES).await;
-        assert!(permit.is_ok(), "a load budget is never closed");
-        permit.ok()
+    /// Memory for one block, if there is some.
+    fn allowance(&self, errand: &Errand) -> Option<Allowance> {
+        let free = self.memory.take_now(BLOCK_BYTES);
+        free.or_else(|| errand.reserve.take())
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -321,6 +446,8 @@ impl Engine {
             u64::from(bytes.saturating_sub(free))
         };
         let [hot, cold] = &self.loads;
+        let asked = self.asks.iter();
+        let asked = asked.map(|budget| in_flight(budget, self.config.ask_bytes));
         CacheStats {
             cached_bytes: self.store.bytes(),
             memory_bytes: self.memory.used_bytes(),
@@ -330,6 +457,7 @@ impl Engine {
                 .saturating_add(self.config.held_bytes),
             hot_load_bytes: in_flight(hot, self.config.hot_load_bytes),
             cold_load_bytes: in_flight(cold, self.config.cold_load_bytes),
+            ask_bytes: asked.sum(),
             loads_in_flight: u64::try_from(self.flights.count()).unwrap_or(u64::MAX),
             ..self.counters.snapshot()
         }

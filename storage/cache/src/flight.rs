@@ -14,6 +14,23 @@ use crate::key::EntryKey;
 
 type Loading = BoxFuture<'static, Result<Bytes, ReadError>>;
 
+/// On which way a load comes to its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// This process loads the block itself.
+    Here,
+    /// The block's owner is asked first. Apart from the others: were an owner's own load to join
+    /// one that waits for another owner, two processes that disagree would wait for each other.
+    Owner,
+}
+
+/// What is in flight once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FlightKey {
+    pub(crate) entry: EntryKey,
+    pub(crate) way: Way,
+}
+
 /// The loads in flight, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
@@ -22,7 +39,7 @@ pub(crate) struct Flights {
 
 #[derive(Default)]
 struct Loads {
-    by_key: BTreeMap<EntryKey, (u64, WeakShared<Loading>)>,
+    by_key: BTreeMap<FlightKey, (u64, WeakShared<Loading>)>,
     begun: u64,
 }
 
@@ -39,7 +56,7 @@ pub(crate) enum Joined {
 /// Takes its load off the list when it ends, however it ends.
 struct Landing {
     flights: Arc<Flights>,
-    key: EntryKey,
+    key: FlightKey,
     number: u64,
 }
 
@@ -74,7 +91,7 @@ impl Flights {
     /// a load that has just ended put its bytes there before it left the list.
     pub(crate) fn join(
         self: &Arc<Self>,
-        key: EntryKey,
+        key: FlightKey,
         arrived: impl FnOnce() -> Option<Bytes>,
         load: impl FnOnce() -> Loading,
     ) -> Joined {

@@ -11,6 +11,8 @@ pub const OBJECT_BYTES_MAX: u32 = SEGMENT_BYTES_MAX + 4 * 1024 * 1024;
 pub const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Blocks that one read waits for at once.
 pub const READ_BLOCKS_PARALLEL: usize = 16;
+/// Blocks found wrong that are remembered until they came from the bucket.
+pub const DISTRUSTED_BLOCKS_MAX: usize = 10_000;
 /// Parts of the cache that are locked apart.
 pub const SHARDS_MAX: usize = 16;
 

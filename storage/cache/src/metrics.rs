@@ -29,6 +29,10 @@ pub(crate) const MEMORY_BYTES: &str = "esker_cache_memory_bytes";
 pub(crate) const MEMORY_MAX_BYTES: &str = "esker_cache_memory_max_bytes";
 /// Bytes of loads in flight, by heat.
 pub(crate) const LOADING_BYTES: &str = "esker_cache_loading_bytes";
+/// Blocks that other processes gave.
+pub(crate) const PEER_BLOCKS_TOTAL: &str = "esker_cache_peer_blocks_total";
+/// Bytes of blocks that other processes are being asked for.
+pub(crate) const ASKING_BYTES: &str = "esker_cache_asking_bytes";
 /// Loads in flight.
 pub(crate) const LOADS_IN_FLIGHT: &str = "esker_cache_loads_in_flight";
 
@@ -63,6 +67,12 @@ pub struct CacheStats {
     pub inserts_left_out: u64,
     /// Ranges forgotten.
     pub forgets: u64,
+    /// Blocks that came from another process, which owns them.
+    pub owner_blocks: u64,
+    /// Blocks that came from the process that wrote their object.
+    pub writer_blocks: u64,
+    /// Bytes of blocks that other processes are being asked for.
+    pub ask_bytes: u64,
     /// Bytes kept for the next reader.
     pub cached_bytes: u64,
     /// Bytes alive: cached, loading or held by readers.
@@ -85,6 +95,8 @@ pub(crate) struct Counters {
     pub(crate) inserts: AtomicU64,
     pub(crate) inserts_left_out: AtomicU64,
     pub(crate) forgets: AtomicU64,
+    pub(crate) owner_blocks: AtomicU64,
+    pub(crate) writer_blocks: AtomicU64,
     hot: LoadCounters,
     cold: LoadCounters,
     reaped: AtomicU64,
@@ -143,6 +155,8 @@ impl Counters {
             inserts: self.inserts.load(Relaxed),
             inserts_left_out: self.inserts_left_out.load(Relaxed),
             forgets: self.forgets.load(Relaxed),
+            owner_blocks: self.owner_blocks.load(Relaxed),
+            writer_blocks: self.writer_blocks.load(Relaxed),
             ..CacheStats::default()
         }
     }
@@ -207,6 +221,15 @@ impl CacheStats {
         to.add_plain(JOINS_TOTAL, "Waits for another's load.", self.joins);
         to.add(LOADS_TOTAL, "Blocks asked of the bucket.", &loads);
         to.add(LOADED_BYTES_TOTAL, "Bytes that came.", &loaded);
+        let from_peers = [
+            ("{from=\"owner\"}", self.owner_blocks),
+            ("{from=\"writer\"}", self.writer_blocks),
+        ];
+        to.add(
+            PEER_BLOCKS_TOTAL,
+            "Blocks from other processes.",
+            &from_peers,
+        );
         to.add(FAILURES_TOTAL, "Loads that failed.", &failures);
         to.add_plain(INSERTS_TOTAL, "Objects taken in.", self.inserts);
         let left_out = self.inserts_left_out;
@@ -221,6 +244,11 @@ impl CacheStats {
         to.add_plain(MEMORY_BYTES, "Bytes alive.", self.memory_bytes);
         to.add_plain(MEMORY_MAX_BYTES, "Bytes that may be alive.", most);
         to.add(LOADING_BYTES, "Bytes of loads in flight.", &loading);
+        to.add_plain(
+            ASKING_BYTES,
+            "Bytes asked of other processes.",
+            self.ask_bytes,
+        );
         to.add_plain(LOADS_IN_FLIGHT, "Loads in flight.", self.loads_in_flight);
     }
 }
@@ -242,7 +270,7 @@ mod tests {
         }
         .render();
 
-        assert_eq!(text.matches("# TYPE esker_cache_").count(), 13);
+        assert_eq!(text.matches("# TYPE esker_cache_").count(), 15);
         assert!(text.contains("esker_cache_loads_total{heat=\"cold\"} 1\n"));
         assert!(text.contains("esker_cache_loads_total{heat=\"hot\"} 0\n"));
         assert!(text.contains("esker_cache_loaded_bytes_total{heat=\"cold\"} 7\n"));

@@ -92,6 +92,19 @@ impl TestCluster {
         shape: ClusterShape,
         more: &[String],
     ) -> anyhow::Result<Self> {
+        let mut arguments = store.arguments();
+        arguments.more.extend(more.iter().cloned());
+        Self::start_from(arguments, shape).await
+    }
+
+    /// The same; every process is started with `arguments` and those of its role.
+    ///
+    /// # Errors
+    /// One does not become ready.
+    pub async fn start_from(
+        arguments: EskerArguments,
+        shape: ClusterShape,
+    ) -> anyhow::Result<Self> {
         let ports = (0..shape.metadata).map(|_| lasting_port());
         let ports = ports.collect::<anyhow::Result<Vec<u16>>>()?;
         let listens: Vec<String> = ports
@@ -102,11 +115,7 @@ impl TestCluster {
             metadata: Vec::new(),
             ingest: Vec::new(),
             fetch: Vec::new(),
-            store: {
-                let mut arguments = store.arguments();
-                arguments.more.extend(more.iter().cloned());
-                arguments
-            },
+            store: arguments,
             addresses: listens.join(","),
         };
         for (at, listen) in listens.iter().enumerate() {
@@ -149,6 +158,7 @@ impl TestCluster {
     ) -> anyhow::Result<ClusterMember> {
         let node_id = node_id.to_string();
         let addresses = self.addresses.clone();
+        let internal = format!("127.0.0.1:{}", lasting_port()?);
         let more = [
             "--role",
             role,
@@ -156,6 +166,8 @@ impl TestCluster {
             &addresses,
             "--node-id",
             &node_id,
+            "--internal-listen",
+            &internal,
         ];
         let arguments = self.arguments(&name, &more)?;
         ClusterMember::start(name, arguments).await

@@ -47,6 +47,7 @@ pub(crate) fn pod(node_id: i32, zone: Option<&str>) -> Pod {
         internal: None,
         version: String::new(),
         is_draining: false,
+        sessions: Vec::new(),
     }
 }
 

@@ -41,6 +41,7 @@ fn pod(process: u8, node_id: i32) -> Pod {
         internal: None,
         version: "1".to_owned(),
         is_draining: false,
+        sessions: Vec::new(),
     }
 }
 
@@ -164,4 +165,26 @@ fn a_fixed_cluster_has_all_that_it_was_given() {
 
     assert_eq!(nodes(&membership), [1, 2]);
     assert_eq!(membership.table().pods[&1].pod, pod(1, 1).pod);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_session_is_told_at_once_and_one_past_the_limit_pushes_out_the_oldest() {
+    let script = Arc::new(Script::default());
+    let (membership, task) = started(&script, true);
+    let (trigger, shutdown) = Shutdown::new();
+    let clock = Env::system().clock;
+    let session = |number: usize| SessionId::from_bytes([u8::try_from(number).unwrap(); 16]);
+
+    let writing = async {
+        clock.sleep(Duration::from_millis(10)).await;
+        (0..=POD_SESSIONS_MAX).for_each(|number| membership.writes(session(number)));
+        clock.sleep(Duration::from_millis(10)).await;
+        trigger.request();
+    };
+    futures::join!(task.run(shutdown), writing);
+
+    let heard = script.heard.lock().unwrap();
+    let told: Vec<SessionId> = (1..=POD_SESSIONS_MAX).map(session).collect();
+    assert_eq!(heard.last().unwrap().sessions, told);
+    assert!(heard.last().unwrap().is_sound());
 }

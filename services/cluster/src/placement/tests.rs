@@ -139,6 +139,7 @@ fn the_address_of_here_is_the_one_its_clients_reach() {
             internal: None,
             version: String::new(),
             is_draining: false,
+            sessions: Vec::new(),
         })
     };
     let table = PodTable {

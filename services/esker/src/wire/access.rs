@@ -10,7 +10,7 @@ use esker_metadata_api::{Admin, Endpoint, LogIndex, Pods, Sequencer, TopicAdmin}
 use esker_remote::{ClientTls, Identity, RemoteConfig, RemoteMetadata, RemoteTask};
 use esker_types::ClusterId;
 
-use crate::config::ServeConfig;
+use crate::config::{InternalSettings, ServeConfig};
 
 /// Between two questions whether the metadata service answers, at the start.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -30,6 +30,18 @@ pub(crate) struct Access {
 enum Place {
     Here(MetadataService),
     Elsewhere(RemoteMetadata),
+}
+
+/// What this process shows to others that it connects to, and whom it trusts.
+pub(super) fn client_tls(internal: &InternalSettings) -> Option<ClientTls> {
+    internal.tls.as_ref().map(|files| ClientTls {
+        ca: files.ca.clone(),
+        identity: Some(Identity {
+            certificate: files.certificates.clone(),
+            key: files.key.clone(),
+        }),
+        server_name: None,
+    })
 }
 
 impl Access {
@@ -66,14 +78,7 @@ impl Access {
         }
         let addresses = internal.metadata.iter().map(Endpoint::to_string).collect();
         let remote = RemoteConfig {
-            tls: internal.tls.as_ref().map(|files| ClientTls {
-                ca: files.ca.clone(),
-                identity: Some(Identity {
-                    certificate: files.certificates.clone(),
-                    key: files.key.clone(),
-                }),
-                server_name: None,
-            }),
+            tls: client_tls(internal),
             ..RemoteConfig::new(addresses, cluster, node_id)
         };
         let (remote, task) = RemoteMetadata::start(remote, env.clone()).context("--metadata")?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use anyhow::Context as _;
 use esker_admin::{AdminConfig, AdminParts};
-use esker_cache::{BlockCache, CacheConfig, SegmentCache};
+use esker_cache::{BlockCache, BlockPeers, CacheConfig, SegmentCache};
 use esker_chain::Chain;
 use esker_cluster::{ClientZones, Membership, MembershipTask};
 use esker_env::Env;
@@ -15,8 +15,10 @@ use esker_fetch::{Fetch, FetchConfig, FetchParts, FetchTask};
 use esker_http::{Appender, LogReader};
 use esker_ingest::{Ingest, IngestConfig, IngestParts, IngestTask};
 use esker_kafka::{Listener, ListenerConfig};
-use esker_metadata_api::{Endpoint, Pod};
+use esker_metadata_api::{Endpoint, Pod, Sequencer};
+use esker_remote::BlockSource;
 
+use super::fleet::{self, FleetPart, ToldSequencer};
 use super::{Access, Stops};
 use crate::config::ServeConfig;
 use crate::http_log::{HttpAppender, HttpReader};
@@ -34,6 +36,10 @@ pub(crate) struct DataPlane {
     pub(crate) fetch: Fetch,
     pub(crate) fetch_task: FetchTask,
     pub(crate) cache: Arc<dyn SegmentCache>,
+    /// Other processes that have blocks, if this one has any for them.
+    pub(crate) fleet: Option<FleetPart>,
+    /// The blocks of this process, for others.
+    pub(super) blocks: Option<Arc<dyn BlockSource>>,
     pub(crate) membership: Membership,
     pub(crate) membership_task: MembershipTask,
     pub(crate) kafka: Listener,
@@ -54,11 +60,46 @@ fn ingest_config(config: &ServeConfig) -> anyhow::Result<IngestConfig> {
     Ok(ingest)
 }
 
-fn cache_config(config: &ServeConfig) -> anyhow::Result<CacheConfig> {
+fn cache_config(config: &ServeConfig, is_among_peers: bool) -> anyhow::Result<CacheConfig> {
     let total = u64::try_from(config.cache_bytes).unwrap_or(u64::MAX);
-    let cache = CacheConfig::within(total);
+    let mut cache = CacheConfig::within(total);
+    if is_among_peers {
+        cache = cache.among_peers();
+    }
     cache.check().context("settings of the cache")?;
     Ok(cache)
+}
+
+fn cache(
+    store: &OpenStore,
+    fleet: Option<&FleetPart>,
+    config: CacheConfig,
+    env: &Env,
+) -> Arc<dyn SegmentCache> {
+    let (bucket, cluster) = (Arc::clone(&store.bucket), store.cluster);
+    Arc::new(match fleet {
+        Some(part) => {
+            let peers: Arc<dyn BlockPeers> = part.fleet.clone();
+            BlockCache::among(peers, bucket, cluster, env.clone(), config)
+        }
+        None => BlockCache::new(bucket, cluster, env.clone(), config),
+    })
+}
+
+/// As ingest asks it: with others that may read what it writes, they are told of its sessions.
+fn sequencer(
+    access: &Access,
+    fleet: Option<&FleetPart>,
+    membership: &Membership,
+) -> Arc<dyn Sequencer> {
+    let sequencer = Arc::clone(&access.sequencer);
+    match fleet {
+        Some(_) => Arc::new(ToldSequencer {
+            sequencer,
+            membership: membership.clone(),
+        }),
+        None => sequencer,
+    }
 }
 
 fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
@@ -84,7 +125,9 @@ fn endpoint(advertised: Option<&Endpoint>, listens: SocketAddr) -> Endpoint {
 /// This process, as others are told of it.
 fn pod(config: &ServeConfig, env: &Env, node_id: i32) -> Pod {
     let internal = &config.internal;
-    let inside = internal.listen;
+    // Who listens everywhere must be told how it is reached.
+    let is_known = |at: &SocketAddr| internal.advertise.is_some() || !at.ip().is_unspecified();
+    let inside = internal.listen.filter(is_known);
     Pod {
         pod: env.rng.pod_id(),
         node_id,
@@ -94,6 +137,7 @@ fn pod(config: &ServeConfig, env: &Env, node_id: i32) -> Pod {
         internal: inside.map(|listens| endpoint(internal.advertise.as_ref(), listens)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         is_draining: false,
+        sessions: Vec::new(),
     }
 }
 
@@ -109,11 +153,15 @@ pub(super) async fn build(
     stops: &Stops,
     node_id: i32,
 ) -> anyhow::Result<DataPlane> {
-    let bucket = Arc::clone(&store.bucket);
-    let cache = BlockCache::new(bucket, store.cluster, env.clone(), cache_config(config)?);
-    let cache: Arc<dyn SegmentCache> = Arc::new(cache);
+    let here = pod(config, env, node_id);
+    let pods = Arc::clone(&access.pods);
+    let (membership, membership_task) =
+        Membership::start(here, config.node_id.is_some(), pods, env.clone());
+    let fleet = fleet::start(config, store.cluster, &membership, env);
+    let cache_config = cache_config(config, fleet.is_some())?;
+    let cache = cache(store, fleet.as_ref(), cache_config, env);
     let ingest_parts = IngestParts {
-        sequencer: Arc::clone(&access.sequencer),
+        sequencer: sequencer(access, fleet.as_ref(), &membership),
         admin: Arc::clone(&access.admin),
         chain: Chain::new(Arc::clone(&store.bucket), env.clone(), store.cluster),
         cache: Arc::clone(&cache),
@@ -121,10 +169,6 @@ pub(super) async fn build(
     };
     let (ingest, ingest_task) =
         Ingest::start(ingest_config(config)?, ingest_parts, stops.edges.clone());
-    let here = pod(config, env, node_id);
-    let pods = Arc::clone(&access.pods);
-    let (membership, membership_task) =
-        Membership::start(here, config.node_id.is_some(), pods, env.clone());
     let fetch_parts = FetchParts {
         log_index: Arc::clone(&access.log_index),
         admin: Arc::clone(&access.admin),
@@ -132,7 +176,7 @@ pub(super) async fn build(
         placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
         env: env.clone(),
     };
-    let held_bytes = u32::try_from(cache_config(config)?.held_bytes).unwrap_or(u32::MAX);
+    let held_bytes = u32::try_from(cache_config.held_bytes).unwrap_or(u32::MAX);
     let fetch_config = FetchConfig {
         cold_read_bytes: held_bytes / 2,
         ..FetchConfig::default()
@@ -145,12 +189,18 @@ pub(super) async fn build(
         zones: ClientZones::new(membership.clone(), Arc::clone(&config.zone_map)),
     };
     let kafka = kafka_listener(config, service, env).await?;
+    let loading_bytes = cache_config.held_bytes / 4;
+    let blocks = fleet
+        .as_ref()
+        .map(|fleet| fleet.source(&cache, loading_bytes));
     Ok(DataPlane {
         ingest,
         ingest_task,
         fetch,
         fetch_task,
         cache,
+        fleet,
+        blocks,
         membership,
         membership_task,
         kafka,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use esker_cache::SegmentCache;
-use esker_fetch::Fetch;
+use esker_fetch::{Fetch, Fleet};
 use esker_http::Health;
 use esker_ingest::Ingest;
 use esker_metadata::{MetadataMetrics, MetadataService, MetadataStatus};
@@ -21,6 +21,7 @@ struct DataHealth {
     ingest: Ingest,
     fetch: Fetch,
     cache: Arc<dyn SegmentCache>,
+    fleet: Option<Arc<Fleet>>,
     kafka: Arc<esker_kafka::Metrics>,
     /// Whether the metadata service has answered since the start.
     is_open: Arc<AtomicBool>,
@@ -63,6 +64,7 @@ impl ProcessHealth {
             ingest: data.ingest.clone(),
             fetch: data.fetch.clone(),
             cache: Arc::clone(&data.cache),
+            fleet: data.fleet.as_ref().map(|part| Arc::clone(&part.fleet)),
             kafka: data.kafka.metrics(),
             is_open: Arc::clone(&data.is_open),
         });
@@ -109,6 +111,9 @@ impl Health for ProcessHealth {
             text.push_str(&data.ingest.metrics().render());
             text.push_str(&data.fetch.stats().render());
             text.push_str(&data.cache.stats().render());
+            if let Some(fleet) = &data.fleet {
+                text.push_str(&fleet.stats().render());
+            }
         }
         if let Some((_, metrics)) = &self.metadata {
             text.push_str(&metrics.render());

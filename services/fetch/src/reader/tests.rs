@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use esker_cache::CacheStats;
+use esker_cache::{BlockId, CacheStats, PeerQuestion};
 use esker_types::{ChainIndex, Offset, SessionId, Timestamp};
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -81,6 +81,14 @@ impl SegmentCache for Stuck {
         heat: Heat,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, CacheError>> {
         self.read(segment, range, heat)
+    }
+
+    fn read_for_peer(
+        &self,
+        _: BlockId,
+        _: PeerQuestion,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, CacheError>> {
+        std::future::pending().boxed()
     }
 
     fn missing_bytes(&self, _: SegmentId, _: ByteRange) -> u64 {

@@ -4,6 +4,7 @@
 
 mod lag;
 mod offsets;
+mod peers;
 mod protocol;
 mod random;
 mod serve;

@@ -462,6 +462,7 @@ async fn memory_is_bounded_however_many_slow_readers_hold_replies() {
         held_bytes: 20 * 1024 * 1024,
         hot_load_bytes: 2 * 1024 * 1024,
         cold_load_bytes: 2 * 1024 * 1024,
+        ask_bytes: 0,
         memory_wait: Duration::from_millis(100),
     };
     let mut world = World::with(FetchConfig::default(), small).await;

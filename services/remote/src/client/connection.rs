@@ -33,7 +33,7 @@ use crate::limits::{CONNECTION_WINDOW_BYTES, HEADER_BYTES_MAX, STREAM_WINDOW_BYT
 use crate::proto::hello_reply::{Outcome as Hello, Welcome};
 use crate::proto::refusal::Reason;
 use crate::proto::{HelloReply, HelloRequest};
-use crate::protocol::{Protocols, SERVICE, write_head};
+use crate::protocol::{PACKAGE, Protocols, SERVICE, write_head};
 use crate::refusal::reason_of;
 use crate::tls::{self, TlsError};
 
@@ -44,22 +44,22 @@ const ORIGIN: &str = "http://esker.internal";
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Its name is not known, or nobody listens there.
-    #[error("dial a metadata server")]
+    #[error("dial another process")]
     Dial(#[source] io::Error),
     /// Our own certificates cannot be used.
     #[error("certificates of the internal api")]
     Certificates(#[source] TlsError),
     /// No TLS with it: its certificate or ours is not trusted, or it speaks none.
-    #[error("secure the connection to a metadata server")]
+    #[error("secure the connection to another process")]
     Tls(#[source] io::Error),
     /// It speaks no HTTP/2.
-    #[error("open HTTP/2 with a metadata server")]
+    #[error("open HTTP/2 with another process")]
     Http(#[source] hyper::Error),
-    /// It did not answer Hello as a metadata server does.
-    #[error("metadata server did not answer the greeting")]
+    /// It did not answer Hello as a process of ours does.
+    #[error("other process did not answer the greeting")]
     NoGreeting,
     /// It refused the greeting for the moment: it is about to end, or has too much to do.
-    #[error("metadata server takes no further client now")]
+    #[error("other process takes no further client now")]
     Busy,
     /// It took too long.
     #[error("no connection within {limit:?}")]
@@ -68,7 +68,7 @@ pub enum ConnectError {
         limit: Duration,
     },
     /// It speaks other versions of the internal API.
-    #[error("metadata server speaks protocol {theirs}, this process {ours}")]
+    #[error("other process speaks protocol {theirs}, this process {ours}")]
     Protocol {
         /// What this process speaks.
         ours: Protocols,
@@ -76,7 +76,7 @@ pub enum ConnectError {
         theirs: Protocols,
     },
     /// It serves another cluster.
-    #[error("metadata server serves cluster {theirs}, not {ours}")]
+    #[error("other process serves cluster {theirs}, not {ours}")]
     Cluster {
         /// The cluster that this process belongs to.
         ours: ClusterId,
@@ -179,7 +179,7 @@ async fn speak(
         let _tasks = tasks;
         if let Err(error) = connection.await {
             let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "a connection to a metadata server ended");
+            tracing::debug!(error, "a connection to another process ended");
         }
     };
     let connection = Connection {
@@ -314,8 +314,14 @@ impl CallNote {
 }
 
 fn path(method: &str) -> PathAndQuery {
+    // A method of another service than that of metadata is named with its service.
+    let before = if method.contains('/') {
+        PACKAGE
+    } else {
+        SERVICE
+    };
     // The names of our own methods always are a path.
-    PathAndQuery::try_from(format!("{SERVICE}{method}"))
+    PathAndQuery::try_from(format!("{before}{method}"))
         .unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 

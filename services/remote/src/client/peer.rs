@@ -179,7 +179,7 @@ impl PeerTask {
         add_one(&metrics.dials);
         match self.dial().await {
             Ok(connection) => {
-                tracing::info!(address = %self.address, "connected to a metadata server");
+                tracing::info!(address = %self.address, "connected to another process");
                 self.backoff = None;
                 self.state.send_replace(PeerState::Up(connection));
             }
@@ -223,7 +223,7 @@ impl PeerTask {
         if tries > 1 {
             tracing::debug!(address = %self.address, error = shown, tries, "no connection yet");
         } else if is_for_people {
-            tracing::error!(address = %self.address, error = shown, "metadata server is refused");
+            tracing::error!(address = %self.address, error = shown, "other process is refused");
         } else {
             tracing::warn!(address = %self.address, error = shown, "no connection, trying on");
         }

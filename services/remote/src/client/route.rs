@@ -68,6 +68,21 @@ impl Inner {
         Q: prost::Message + Clone + 'static,
         R: Reply,
     {
+        self.ask_in(method, deadline, question, |_, _| {}).await
+    }
+
+    /// Asks for one answer, with a question that `fit` makes one of a connection's version.
+    pub(super) async fn ask_in<Q, R>(
+        &self,
+        method: &'static str,
+        deadline: Duration,
+        question: Q,
+        fit: fn(&mut Q, u32),
+    ) -> Result<R, MetadataError>
+    where
+        Q: prost::Message + Clone + 'static,
+        R: Reply,
+    {
         // Nothing was sent, and a queue is full: that of bytes.
         if question.encoded_len() > self.config.message_bytes_max {
             return Err(MetadataError::Overloaded);
@@ -75,7 +90,8 @@ impl Inner {
         let note = CallNote::new(method, deadline);
         let noted = note.clone();
         let call = self.route(&note, move |connection| {
-            let (note, question) = (noted.clone(), question.clone());
+            let (note, mut question) = (noted.clone(), question.clone());
+            fit(&mut question, connection.protocol());
             async move { connection.unary(&note, question).await }.boxed()
         });
         self.bounded(&note, call.boxed()).await

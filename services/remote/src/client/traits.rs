@@ -30,6 +30,7 @@ use crate::convert::{
     producer_id, topic_of, topic_partition, verdicts,
 };
 use crate::proto;
+use crate::protocol::SESSIONS_FROM;
 
 type Sense<T> = Result<T, Malformed>;
 
@@ -42,6 +43,15 @@ fn nonsense(error: Malformed) -> MetadataError {
     let error: &dyn std::error::Error = &error;
     tracing::error!(error, "answer of a metadata server makes no sense");
     MetadataError::Unknown
+}
+
+/// Without what a server of an older version would refuse.
+fn in_version(question: &mut proto::AnnounceRequest, protocol: u32) {
+    if let Some(pod) = &mut question.pod
+        && protocol < SESSIONS_FROM
+    {
+        pod.sessions.clear();
+    }
 }
 
 impl RemoteMetadata {
@@ -505,7 +515,11 @@ impl Pods for RemoteMetadata {
             pod: Some((&pod).into()),
         };
         async move {
-            let reply = self.ask("Announce", question).await;
+            let deadline = self.inner.config.deadlines.call;
+            let asked = self
+                .inner
+                .ask_in("Announce", deadline, question, in_version);
+            let reply = asked.await;
             let reply: proto::AnnounceReply = reply.map_err(AnnounceError::Metadata)?;
             let outcome = present(reply.outcome, "outcome");
             match outcome.map_err(|error| AnnounceError::Metadata(nonsense(error)))? {

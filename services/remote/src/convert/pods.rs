@@ -6,7 +6,7 @@ use std::time::Duration;
 use esker_metadata_api::{Endpoint, Pod, PodLease, PodTable, Roles};
 use esker_types::PodId;
 
-use super::ids::{bytes16, id16};
+use super::ids::{bytes16, id16, session};
 use super::{Malformed, present};
 use crate::proto;
 
@@ -42,6 +42,11 @@ impl From<&Pod> for proto::Pod {
             internal: value.internal.clone().map(Into::into),
             version: value.version.clone(),
             is_draining: value.is_draining,
+            sessions: value
+                .sessions
+                .iter()
+                .map(|session| bytes16(session.bytes()))
+                .collect(),
         }
     }
 }
@@ -51,6 +56,7 @@ impl TryFrom<proto::Pod> for Pod {
 
     fn try_from(value: proto::Pod) -> Result<Self, Malformed> {
         let roles = u8::try_from(value.roles).ok().and_then(Roles::from_bits);
+        let sessions = value.sessions.iter().map(|id| session(id));
         Ok(Self {
             pod: PodId::from_bytes(id16(&value.pod, "pod")?),
             node_id: value.node_id,
@@ -60,6 +66,7 @@ impl TryFrom<proto::Pod> for Pod {
             internal: endpoint(value.internal, "internal")?,
             version: value.version,
             is_draining: value.is_draining,
+            sessions: sessions.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -98,6 +105,9 @@ impl From<proto::announce_reply::Lease> for PodLease {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use esker_types::SessionId;
+
     use super::*;
 
     fn pod(node_id: i32) -> Pod {
@@ -113,6 +123,10 @@ mod tests {
             internal: None,
             version: "1.2.3".to_owned(),
             is_draining: true,
+            sessions: vec![
+                SessionId::from_bytes([4; 16]),
+                SessionId::from_bytes([5; 16]),
+            ],
         }
     }
 
@@ -143,6 +157,9 @@ mod tests {
             port: 65_536,
         });
         assert!(Pod::try_from(odd).is_err());
+        let mut short = proto::Pod::from(&pod(5));
+        short.sessions.push(Bytes::from_static(&[1; 15]));
+        assert!(Pod::try_from(short).is_err());
         let lease = proto::announce_reply::Lease {
             lease_ms: 1,
             is_settled: true,

@@ -72,6 +72,74 @@ impl FailureKind {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlockRequest {
+    #[prost(message, optional, tag = "1")]
+    pub segment: ::core::option::Option<SegmentId>,
+    /// Number of the block in the object.
+    #[prost(uint64, tag = "2")]
+    pub block: u64,
+    /// Bytes of a block, as the asker counts them: another size than the server's is refused.
+    #[prost(uint32, tag = "3")]
+    pub block_bytes: u32,
+    #[prost(enumeration = "BlockAsk", tag = "4")]
+    pub ask: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlockReply {
+    #[prost(oneof = "block_reply::Outcome", tags = "1, 2, 3")]
+    pub outcome: ::core::option::Option<block_reply::Outcome>,
+}
+/// Nested message and enum types in `BlockReply`.
+pub mod block_reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        /// All of it; the object's last block may be short.
+        #[prost(bytes, tag = "1")]
+        Block(::prost::bytes::Bytes),
+        /// It is not in memory, and was not to be loaded.
+        #[prost(message, tag = "2")]
+        NotHere(super::Empty),
+        /// It could not be loaded: the asker may have better luck with the bucket.
+        #[prost(message, tag = "3")]
+        Failed(super::Empty),
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BlockAsk {
+    Unspecified = 0,
+    /// The block, if it is in memory.
+    Cached = 1,
+    /// The block, loaded if need be, for a reader at the log's end. Who is asked asks no further owner.
+    Hot = 2,
+    /// The same, for a reader that catches up.
+    Cold = 3,
+}
+impl BlockAsk {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BLOCK_ASK_UNSPECIFIED",
+            Self::Cached => "BLOCK_ASK_CACHED",
+            Self::Hot => "BLOCK_ASK_HOT",
+            Self::Cold => "BLOCK_ASK_COLD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BLOCK_ASK_UNSPECIFIED" => Some(Self::Unspecified),
+            "BLOCK_ASK_CACHED" => Some(Self::Cached),
+            "BLOCK_ASK_HOT" => Some(Self::Hot),
+            "BLOCK_ASK_COLD" => Some(Self::Cold),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NamedBytes {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -1088,6 +1156,9 @@ pub struct Pod {
     pub version: ::prost::alloc::string::String,
     #[prost(bool, tag = "8")]
     pub is_draining: bool,
+    /// The sessions that it writes, 16 bytes each. From protocol version 2 on.
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub sessions: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnnounceRequest {

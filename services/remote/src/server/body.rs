@@ -1,5 +1,5 @@
-//! The body of a request as it is received: its bytes are counted against one budget of all, and
-//! a message that says it is longer than allowed is refused before it is received.
+//! Bodies. That of a request as it is received: its bytes are counted against one budget, and a
+//! message that says it is longer than allowed is refused before it is received.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+use tonic::body::Body as ReplyBody;
 
 use crate::proto::refusal::{Overloaded, Reason, TooLarge};
 use crate::refusal::status_of;
@@ -91,5 +92,56 @@ impl Body for MeteredBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// What is handed to a connection at once: it takes a piece when the one before may leave, and all
+/// that it has been handed is in memory whether it leaves or not.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The body of a reply that has a place among those in memory until all but its last piece has
+/// left, or nobody wants it any more.
+#[derive(Debug)]
+pub(crate) struct HeldBody {
+    body: ReplyBody,
+    rest: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HeldBody {
+    pub(crate) fn new(body: ReplyBody, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+            _place: place,
+        }
+    }
+}
+
+impl Body for HeldBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                ended => return Poll::Ready(ended),
+            };
+            match frame.into_data() {
+                Ok(bytes) => self.rest = bytes,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(length);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 }

@@ -16,15 +16,17 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 
 use super::ServerParts;
-use super::body::MeteredBody;
+use super::blocks::read_block;
+use super::body::{HeldBody, MeteredBody};
 use super::task::{Answering, Parts};
 use crate::codec::RequestCodec;
 use crate::config::{ServerConfig, is_address};
 use crate::convert::{Malformed, bytes16, failure_of};
+use crate::limits::BLOCK_QUESTION_BYTES_MAX;
 use crate::metrics::{ServerMetrics, add_one, set};
 use crate::proto;
 use crate::proto::refusal::{Malformed as Field, OtherCluster, Overloaded, Reason, Stopping};
-use crate::protocol::{CallHead, Protocols, SERVICE};
+use crate::protocol::{CallHead, PACKAGE, Protocols, READ_BLOCK, SERVICE};
 use crate::refusal::status_of;
 
 /// What all connections of a server share.
@@ -41,6 +43,7 @@ pub(crate) struct Calls {
     calls_max: usize,
     in_flight: Arc<Semaphore>,
     receiving: Arc<Semaphore>,
+    blocks: Arc<Semaphore>,
     metrics: Arc<ServerMetrics>,
 }
 
@@ -96,6 +99,7 @@ impl Calls {
             calls_max: config.calls_max,
             in_flight: Arc::new(Semaphore::new(config.calls_max)),
             receiving: Arc::new(Semaphore::new(config.request_bytes_max)),
+            blocks: Arc::new(Semaphore::new(config.blocks_max)),
             metrics,
         }
     }
@@ -104,9 +108,8 @@ impl Calls {
     pub(super) fn answer(self: &Arc<Self>, request: http::Request<Incoming>) -> Answering<Reply> {
         let calls = Arc::clone(self);
         Answering::new(async move {
-            let method = request.uri().path().strip_prefix(SERVICE);
-            let method = method.unwrap_or_default().to_owned();
-            match calls.admit(request, method == "Hello") {
+            let method = method_of(request.uri().path()).to_owned();
+            match calls.admit(request, &method) {
                 Ok(taken) => calls.call(&method, taken).await,
                 Err(reason) => calls.refuse(reason),
             }
@@ -126,14 +129,14 @@ impl Calls {
     fn admit(
         self: &Arc<Self>,
         request: http::Request<Incoming>,
-        is_hello: bool,
+        method: &str,
     ) -> Result<Taken, Reason> {
         if self.stop.is_requested() {
             return Err(Reason::Stopping(Stopping {}));
         }
         let head = CallHead::of(request.headers());
         // What a stranger may have to be told is the answer to Hello.
-        if !is_hello {
+        if method != "Hello" {
             if !head
                 .protocol
                 .is_some_and(|spoken| self.protocols.has(spoken))
@@ -153,8 +156,12 @@ impl Calls {
             permit: Some(permit),
         };
         let budget = Arc::clone(&self.receiving);
+        let bytes_max = match method {
+            READ_BLOCK => BLOCK_QUESTION_BYTES_MAX.min(self.message_bytes_max),
+            _ => self.message_bytes_max,
+        };
         Ok(Taken {
-            request: request.map(|body| MeteredBody::new(body, budget, self.message_bytes_max)),
+            request: request.map(|body| MeteredBody::new(body, budget, bytes_max)),
             deadline,
             place,
         })
@@ -209,8 +216,25 @@ impl Calls {
                 };
                 self.streaming(taken, handle).await
             }
+            READ_BLOCK => self.block(taken).await,
             _ => self.refuse(malformed("method")),
         }
+    }
+
+    /// An answer with a block in it has its place until it has left: so many are in memory.
+    async fn block(self: &Arc<Self>, taken: Taken) -> Reply {
+        let Some(source) = self.parts.blocks.clone() else {
+            return self.refuse(malformed("method"));
+        };
+        let Ok(place) = Arc::clone(&self.blocks).try_acquire_owned() else {
+            return self.refuse(Reason::Overloaded(Overloaded {}));
+        };
+        let handle = move |question| {
+            let source = Arc::clone(&source);
+            Answering::new(async move { read_block(&*source, question).await })
+        };
+        let reply = self.unary(taken, handle).await;
+        reply.map(|body| Body::new(HeldBody::new(body, place)))
     }
 
     async fn unary<Q, R>(
@@ -284,6 +308,13 @@ impl Calls {
 }
 
 pub(super) type Reply = http::Response<Body>;
+
+/// A method of the metadata service by its name, of another service with that one's.
+fn method_of(path: &str) -> &str {
+    let of_metadata = path.strip_prefix(SERVICE);
+    let method = of_metadata.or_else(|| path.strip_prefix(PACKAGE));
+    method.unwrap_or_default()
+}
 
 fn malformed(field: &str) -> Reason {
     Reason::Malformed(Field {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esker_metadata_api::{AnnounceError, Endpoint, Pod, PodLease, PodTable, Roles};
-use esker_types::PodId;
+use esker_types::{PodId, SessionId};
 
 use crate::exact::{answers, check};
 
@@ -21,6 +21,7 @@ fn pod(node_id: i32) -> Pod {
         internal: None,
         version: "0.1.0".to_owned(),
         is_draining: false,
+        sessions: vec![SessionId::from_bytes([6; 16])],
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use esker_metadata_api::{Admin as _, MetadataError};
+use esker_metadata_api::{Admin as _, AnnounceError, MetadataError, Pod, Pods as _, Roles};
 use esker_remote::{ConnectError, PROTOCOL_MAX, PeerCondition, Protocols};
-use esker_types::{ClusterId, ProducerId};
+use esker_types::{ClusterId, PodId, ProducerId, SessionId};
 
 use crate::stage::running::{Client, Serving, config, parts, server_config};
 use crate::stage::scripted::{CLUSTER, Scripted};
@@ -87,4 +87,40 @@ async fn another_cluster_is_not_spoken_to() {
     assert_eq!(service.asked(), Vec::<String>::new());
     client.stop().await;
     serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_of_the_first_version_hears_an_announcement_without_sessions() {
+    let pod = Pod {
+        pod: PodId::from_bytes([1; 16]),
+        node_id: 3,
+        roles: Roles::INGEST,
+        zone: None,
+        kafka: None,
+        internal: None,
+        version: "1".to_owned(),
+        is_draining: false,
+        sessions: vec![SessionId::from_bytes([2; 16])],
+    };
+    let without = Pod {
+        sessions: Vec::new(),
+        ..pod.clone()
+    };
+    let service = Arc::new(Scripted::default());
+    let refused = || Err(AnnounceError::TooManyPods);
+    service.script().announce.extend([refused(), refused()]);
+    for (newest, heard) in [(1, &without), (2, &pod)] {
+        let mut server_config = server_config(CLUSTER);
+        server_config.protocols.max = newest;
+        let serving = Serving::start(server_config, parts(&service)).await;
+        let client = Client::start(config(&[serving.address], CLUSTER));
+
+        let told = client.remote.announce(pod.clone()).await;
+
+        assert_eq!(told, refused());
+        let asked = service.asked();
+        assert_eq!(asked.last(), Some(&format!("{heard:?}")));
+        client.stop().await;
+        serving.stop().await;
+    }
 }

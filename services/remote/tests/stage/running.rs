@@ -36,6 +36,7 @@ pub(crate) fn parts<S: Service>(service: &Arc<S>) -> ServerParts {
         topic_admin: service.clone(),
         pods: service.clone(),
         hint: Arc::new(NoHint),
+        blocks: None,
     }
 }
 

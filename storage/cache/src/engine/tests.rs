@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{BlockCache, PlainCache, ReadErrorKind, SegmentCache, conformance};
 
+mod peers;
+
 #[tokio::test(start_paused = true)]
 async fn the_form_on_foyer_keeps_the_contract() {
     conformance(|bucket, cluster, env, config| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker_cache::{BlockCache, CacheConfig, PlainCache, SegmentCache};
+use esker_cache::{BlockCache, BlockPeers, CacheConfig, PlainCache, SegmentCache};
 use esker_env::{Env, Shutdown, ShutdownTrigger, TaskGroup};
 use esker_fetch::{Fetch, FetchConfig, FetchParts};
 use esker_kafka::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -101,6 +101,7 @@ pub(crate) fn cache_config() -> CacheConfig {
         held_bytes: 64 * 1024 * 1024,
         hot_load_bytes: 8 * 1024 * 1024,
         cold_load_bytes: 8 * 1024 * 1024,
+        ask_bytes: 0,
         memory_wait: Duration::from_secs(5),
     }
 }
@@ -117,6 +118,16 @@ impl World {
         let shared: Arc<dyn Bucket> = Arc::new(bucket.clone());
         let cache = BlockCache::new(shared, CLUSTER, env.clone(), cache_config);
         Self::start(config, env, bucket, Arc::new(cache)).await
+    }
+
+    /// The same with other processes that are asked before the bucket.
+    pub(crate) async fn among(peers: Arc<dyn BlockPeers>) -> Self {
+        let env = Env::system();
+        let bucket = FaultyBucket::new(Arc::new(MemoryBucket::new()), env.clone());
+        let shared: Arc<dyn Bucket> = Arc::new(bucket.clone());
+        let config = CacheConfig::default().among_peers();
+        let cache = BlockCache::among(peers, shared, CLUSTER, env.clone(), config);
+        Self::start(FetchConfig::default(), env, bucket, Arc::new(cache)).await
     }
 
     /// The same on the cache's plain form.
