@@ -8,7 +8,7 @@ use esker_object::{
     Bucket, Fault, FaultRule, FaultyBucket, KeyClass, ListedObject, MemoryBucket, ObjectKey,
     ObjectRead, Operation, PutOutcome, ReadRange, StoreError, StoreErrorKind,
 };
-use esker_types::{ChainIndex, SegmentId};
+use esker_types::{ChainIndex, Offset, SegmentId};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -66,7 +66,15 @@ fn place(pod: &Pod, index: u64) -> ObjectKey {
     ObjectKey::session_place(CLUSTER, SegmentId { session, index })
 }
 
-/// Starts on the rebuilt bucket: everything is there, a retry finds itself, and work goes on.
+/// Behind the last acknowledged record.
+fn end_of(acknowledged: &Acknowledged, partition: esker_types::TopicPartition) -> Offset {
+    let batches = acknowledged.get(&partition).into_iter().flatten();
+    let ends = batches.filter_map(|(base, count)| base.after(*count));
+    ends.max().unwrap_or(Offset::ZERO)
+}
+
+/// Starts on the rebuilt bucket: everything is there, a retry finds itself, and work goes on above
+/// all that was acknowledged (P2).
 async fn goes_on(killed: &mut Killed) {
     let Killed {
         world,
@@ -83,10 +91,13 @@ async fn goes_on(killed: &mut Killed) {
     retry.base_sequence -= 2;
     let again = pod.verdict(&process, at(topic, 0), (2, Some(retry))).await;
     assert!(matches!(again, BatchVerdict::Duplicate { .. }), "{again:?}");
-    let reserved = pod
-        .reserve(&process, at(topic, 0), (2, Some(*producer)))
-        .await;
-    pod.write(&process, &reserved, acknowledged).await;
+    for (partition, wanted) in [(0, (2, Some(*producer))), (1, (1, None))] {
+        let partition = at(topic, partition);
+        let before = end_of(acknowledged, partition);
+        let reserved = pod.reserve(&process, partition, wanted).await;
+        assert!(reserved.base_offset >= before, "{partition:?}: {before}");
+        pod.write(&process, &reserved, acknowledged).await;
+    }
     let fresh = process.producer().await;
     assert!(fresh.producer_id > producer.producer_id);
     process.holds(acknowledged).await;

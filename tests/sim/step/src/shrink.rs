@@ -1,7 +1,7 @@
 //! Makes a failing run smaller: less time, fewer clients, fewer kinds of faults; the failure stays.
 //!
-//! Greedy: each step leaves something out and is kept if the same rule still breaks. Steps are tried
-//! again until none helps, since one thing may have needed another. Cost: some 40 runs a round.
+//! Greedy: each step leaves something out and is kept if the same rule still breaks. Steps are
+//! tried again until none helps, since one may have needed another. Cost: some 40 runs a round.
 
 use crate::fault::Fault;
 use crate::node::SECOND;
