@@ -83,6 +83,7 @@ mod tests {
             internal: None,
             version: String::new(),
             is_draining: false,
+            sessions: Vec::new(),
         }
     }
 
