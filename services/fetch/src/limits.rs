@@ -48,9 +48,9 @@ pub const REDIRECT_EVERY: Duration = Duration::from_secs(30);
 /// Readers that are remembered as sent away.
 pub const REDIRECTS_MAX: usize = 100_000;
 /// How long the owner of a block has to give it: it may have to load it.
-pub const OWNER_WAIT: Duration = Duration::from_secs(1);
+pub const OWNER_WAIT: Duration = Duration::from_secs(2);
 /// How long the writer of an object has to give a block of it: it has it in memory or not.
-pub const WRITER_WAIT: Duration = Duration::from_millis(250);
+pub const WRITER_WAIT: Duration = Duration::from_millis(500);
 /// How long a process that did not answer is left alone. Never given up.
 pub const PEER_REST: RetryPolicy = RetryPolicy {
     delay_first: Duration::from_secs(1),

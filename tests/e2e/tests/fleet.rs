@@ -234,7 +234,9 @@ async fn a_flush_is_one_put_whatever_the_number_of_processes() -> anyhow::Result
             report.count("put", Some(KeyClass::Session))
         ));
         ensure!(flushes == ROUNDS * processes, "{flushes} flushes");
-        ensure!(puts == flushes + hedges, "{puts} PUTs of {flushes} flushes");
+        // Some of those end before they leave.
+        let is_one_each = (flushes..=flushes + hedges).contains(&puts);
+        ensure!(is_one_each, "{puts} PUTs of {flushes} flushes");
         ensure!(report.count("get", Some(KeyClass::Session)) == 0);
     }
     Ok(())
@@ -279,6 +281,25 @@ async fn tails(cluster: &TestCluster, shaper: &ShaperHandle) -> anyhow::Result<(
     };
     let (seen, sent) = futures::join!(following, load);
     Ok((seen.into_iter().collect::<anyhow::Result<_>>()?, sent?))
+}
+
+/// Questions to other processes that were not answered in time, or not put since one before was
+/// not: on a machine that is starved, and nowhere else. Each leaves a block to the bucket.
+async fn unanswered(members: &[ClusterMember]) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for member in members {
+        let url = format!("http://{}/metrics", member.process.http);
+        let text = reqwest::get(url).await?.text().await?;
+        let asked = text
+            .lines()
+            .filter(|row| row.starts_with("esker_fleet_asked_total{"));
+        let is_unanswered = |row: &&str| row.contains("\"lost\"") || row.contains("\"rested\"");
+        for row in asked.filter(is_unanswered) {
+            let value = row.rsplit(' ').next().context("a value")?;
+            sum += value.parse::<u64>()?;
+        }
+    }
+    Ok(sum)
 }
 
 /// Kills all that serves records and starts the fetch processes again: nothing is cached anywhere.
@@ -334,14 +355,19 @@ async fn tails_cost_no_get_and_a_scan_one_a_block_and_a_kill_no_byte() -> anyhow
 
     let (seen, sent) = tails(&cluster, &shaper).await?;
     let gets = shaper.report().count("get", Some(KeyClass::Session));
+    let missed = unanswered(&cluster.fetch).await?;
     proved(&format!(
-        "tails at 2 fetch processes: {seen:?} records of {sent} requests, {gets} GETs"
+        "tails at 2 fetch processes: {seen:?} records of {sent} requests, {gets} GETs, {missed} \
+         questions unanswered"
     ));
     ensure!(
         seen.iter().all(|seen| *seen == sent * 4),
         "{seen:?} of {sent}"
     );
-    ensure!(gets == 0, "{gets} GETs of segments");
+    ensure!(
+        gets <= missed,
+        "{gets} GETs of segments, {missed} questions unanswered"
+    );
 
     let mut writer = Connection::open(cluster.ingest[0].process.kafka).await?;
     for name in ["first", "second"] {
@@ -360,14 +386,20 @@ async fn tails_cost_no_get_and_a_scan_one_a_block_and_a_kill_no_byte() -> anyhow
     let gets = shaper.report().count("get", Some(KeyClass::Session));
     let blocks = SEGMENTS * 4;
     let given = sum_of(&cluster.fetch, "esker_cache_peer_blocks_total").await?;
+    let missed = unanswered(&cluster.fetch).await?;
     proved(&format!(
         "cold scans through 2 fetch processes at once, {blocks} blocks: {gets} GETs, {given} \
-         blocks passed between them"
+         blocks passed between them, {missed} questions unanswered"
     ));
-    ensure!(gets == blocks, "{gets} GETs of {blocks} blocks");
+    // One that is not waited for any more may be loaded at both ends.
+    let most = blocks + 2 * missed;
     ensure!(
-        given == blocks,
-        "each block is asked of its owner by the other process"
+        (blocks..=most).contains(&gets),
+        "{gets} GETs of {blocks} blocks"
+    );
+    ensure!(
+        given + missed >= blocks,
+        "the other process asks the owner for each block"
     );
 
     // Slow enough that there is something left to scan.
