@@ -130,7 +130,7 @@ impl BlockPeers for Fleet {
         self.places.owner(block).is_some()
     }
 
-    fn from_owner(&self, block: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_owner(&self, block: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>> {
         // The table may have changed: then it is loaded here.
         match self.places.owner(block) {
             Some(at) => {
@@ -142,7 +142,7 @@ impl BlockPeers for Fleet {
         }
     }
 
-    fn from_writer(&self, block: BlockId) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_writer(&self, block: BlockId) -> BoxFuture<'_, Option<Bytes>> {
         match self.places.writer(block.segment.session) {
             Some(at) => {
                 let question = PeerQuestion::Cached;

@@ -387,7 +387,7 @@ impl Engine {
         let allowance = self.allowance(errand);
         let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
         let bytes = peers
-            .from_owner(BlockId { segment, block }, errand.heat)
+            .of_owner(BlockId { segment, block }, errand.heat)
             .await;
         let Some(bytes) = bytes.filter(|bytes| self.may_be(&key, bytes)) else {
             errand.reserve.keep(allowance);
@@ -410,7 +410,7 @@ impl Engine {
         let allowance = allowance.ok_or(ReadError::Overloaded { segment })?;
         let peers = self.trusted_peers(&key).filter(|_| heat == Heat::Hot);
         if let Some(peers) = peers {
-            let bytes = peers.from_writer(BlockId { segment, block }).await;
+            let bytes = peers.of_writer(BlockId { segment, block }).await;
             if let Some(bytes) = bytes.filter(|bytes| self.may_be(&key, bytes)) {
                 self.counters.writer_blocks.fetch_add(1, Relaxed);
                 return Ok(allowance.pay_for(bytes));

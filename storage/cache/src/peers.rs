@@ -33,11 +33,11 @@ pub trait BlockPeers: Debug + Send + Sync + 'static {
 
     /// The block from its owner, which loads it if need be, with its own budget for `heat`. `None`,
     /// whatever the reason: the bucket is asked. Cancel safe.
-    fn from_owner(&self, block: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>>;
+    fn of_owner(&self, block: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>>;
 
     /// The block from the process that wrote the object, if it still has it in memory. `None`: the
     /// bucket is asked. Cancel safe.
-    fn from_writer(&self, block: BlockId) -> BoxFuture<'_, Option<Bytes>>;
+    fn of_writer(&self, block: BlockId) -> BoxFuture<'_, Option<Bytes>>;
 }
 
 /// Blocks whose bytes were found wrong: the next load of each asks the bucket only. Past the limit

@@ -21,13 +21,13 @@ impl BlockPeers for Owner {
         true
     }
 
-    fn from_owner(&self, _: BlockId, _: Heat) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_owner(&self, _: BlockId, _: Heat) -> BoxFuture<'_, Option<Bytes>> {
         *self.asked.lock().unwrap() += 1;
         let object = self.object.lock().unwrap().clone();
         async move { object }.boxed()
     }
 
-    fn from_writer(&self, _: BlockId) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_writer(&self, _: BlockId) -> BoxFuture<'_, Option<Bytes>> {
         async { None }.boxed()
     }
 }

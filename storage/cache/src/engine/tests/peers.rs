@@ -33,7 +33,7 @@ impl BlockPeers for Fake {
         self.is_elsewhere.load(Relaxed)
     }
 
-    fn from_owner(&self, _: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_owner(&self, _: BlockId, heat: Heat) -> BoxFuture<'_, Option<Bytes>> {
         let name = match heat {
             Heat::Hot => "hot owner",
             Heat::Cold => "cold owner",
@@ -46,7 +46,7 @@ impl BlockPeers for Fake {
         async move { bytes }.boxed()
     }
 
-    fn from_writer(&self, _: BlockId) -> BoxFuture<'_, Option<Bytes>> {
+    fn of_writer(&self, _: BlockId) -> BoxFuture<'_, Option<Bytes>> {
         self.asked.lock().unwrap().push("writer");
         let bytes = self.writer.lock().unwrap().clone();
         async move { bytes }.boxed()
