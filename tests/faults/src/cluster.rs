@@ -180,6 +180,7 @@ impl Scene {
                 read_to_end(&self.recorder, TOPIC, pod, partition, is_last).await?;
             }
         }
+        self.cluster.settled().await?;
         self.cluster.stop().await?;
         for member in &self.cluster.members {
             let log = member.log();

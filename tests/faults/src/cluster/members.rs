@@ -98,6 +98,18 @@ impl Member {
     }
 }
 
+/// Only a leader that was deposed ends by itself.
+fn check_may_end(member: &Member) -> anyhow::Result<()> {
+    let tail = member.process.log_tail();
+    let is_deposed = tail.contains("another process took over as metadata leader");
+    ensure!(
+        member.role == Role::Metadata && is_deposed,
+        "{} ended by itself:\n{tail}",
+        member.name
+    );
+    Ok(())
+}
+
 /// A cluster in a network of its own. Processes end before the network does.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -246,6 +258,7 @@ impl Cluster {
             let mut unready = Vec::new();
             for member in &mut self.members {
                 if member.process.ended()?.is_some() {
+                    check_may_end(member)?;
                     member.restart()?;
                     self.restarts += 1;
                 }
@@ -270,13 +283,21 @@ impl Cluster {
         }
     }
 
-    /// SIGTERM to all; each must end with 0, those that need others first.
+    /// SIGTERM to all; each must end with 0, those that need others first. A leader that was deposed
+    /// may have ended by itself a moment ago.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         for role in Role::ALL {
             for member in &mut self.members {
-                if member.role == role {
-                    member.process.signal(Signal::TERM)?;
+                if member.role != role {
+                    continue;
                 }
+                if member.process.ended()?.is_some() {
+                    check_may_end(member)?;
+                    member.restart()?;
+                    member.process.wait_until_ready().await?;
+                    self.restarts += 1;
+                }
+                member.process.signal(Signal::TERM)?;
             }
             for member in &mut self.members {
                 if member.role == role {
