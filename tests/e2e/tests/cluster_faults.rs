@@ -1,5 +1,6 @@
 //! A cluster in a network of namespaces: each role killed, stopped and cut off under load, one
-//! round of what `make cluster-faults` does in ten. Says aloud, with a count, what cannot be played here.
+//! round of what `make cluster-faults` does in ten. Says aloud, with a count, what cannot be
+//! played here.
 
 use std::time::Duration;
 

@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn rows_are_summed_by_family_and_labels() {
         let text = "# HELP x y\nx{op=\"get\",class=\"session\"} 3\n\
-             x{op=\"get\",class=\"journal\"} 4\nx{op=\"put\",class=\"session\"} 5\nxy{op=\"get\",class=\"session\"} 6\n";
+             x{op=\"get\",class=\"journal\"} 4\nx{op=\"put\",class=\"session\"} 5\n\
+             xy{op=\"get\",class=\"session\"} 6\n";
 
         assert_eq!(sum(text, "x", &["op=\"get\"", "class=\"session\""]), 3.0);
         assert_eq!(sum(text, "x", &[]), 12.0);

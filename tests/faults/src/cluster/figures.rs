@@ -83,8 +83,8 @@ impl fmt::Display for Part {
         write!(
             f,
             "{}: {verdict}, {} episodes in {:.0} s; {} records acknowledged, {} lost, {} \
-             idempotent duplicates, {} ends fell of {told} told by {} processes, {} other anomalies; {} \
-             processes ended by themselves",
+             idempotent duplicates, {} ends fell of {told} told by {} processes, {} other \
+             anomalies; {} processes ended by themselves",
             kinds.join(", "),
             self.episodes.len(),
             self.seconds,
