@@ -283,8 +283,8 @@ impl Cluster {
         }
     }
 
-    /// SIGTERM to all; each must end with 0, those that need others first. A leader that was deposed
-    /// may have ended by itself a moment ago.
+    /// SIGTERM to all; each must end with 0, those that need others first. A leader that was
+    /// deposed may have ended by itself a moment ago.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         for role in Role::ALL {
             for member in &mut self.members {
