@@ -104,8 +104,8 @@ fn write_compared(compared: &Compared, text: &mut String) -> anyhow::Result<()> 
         "\n## 10 partitions and 10 000\n\n5 MiB/s of 1 KiB records over 3 ingest processes, 2 \
          fetch and 2 metadata, by turns on one cluster: {} rounds of {} s, medians. A request \
          every 20 ms to each process that leads, timed from its tick. *Without keys*: its \
-         records go to one partition, another one each time, as Kafka's producers do. *With keys*: each record to \
-         another partition.\n",
+         records go to one partition, another one each time, as Kafka's producers do. *With \
+         keys*: each record to another partition.\n",
         compared.rounds, compared.seconds
     )?;
     writeln!(
