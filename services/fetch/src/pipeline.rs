@@ -95,9 +95,21 @@ fn heat_at(located: &[Located], part: usize) -> Heat {
     }
 }
 
+/// Whether an answer without any records says that there are some. A reader below the end is never
+/// told that there is nothing.
+fn hides_records(job: &Job, served: &Served) -> bool {
+    let mut parts = job.intents.iter().zip(&served.parts);
+    let hides = |(intent, part): (&ReadIntent, &Result<Part, ReadError>)| {
+        let part = part.as_ref();
+        part.is_ok_and(|part| part.marks.high_watermark > intent.offset)
+    };
+    served.bytes == 0 && parts.any(hides)
+}
+
 impl Pipeline {
     /// Answers when `bytes_min` bytes are there, at the deadline, or when a partition fails.
     pub(crate) async fn serve(&self, job: &Job) -> Served {
+        let mut is_last_look = false;
         loop {
             let generation = self.locator.view.generation();
             let mut located = self.locator.locate_all(&job.intents).await;
@@ -117,6 +129,11 @@ impl Pipeline {
                 if served.is_short {
                     // Others want memory too: nothing is loaded that nobody has asked for.
                     return served;
+                }
+                // The log grew between the look at it and the answer, whose marks say so.
+                if !is_last_look && !is_at_once && hides_records(job, &served) {
+                    is_last_look = true;
+                    continue;
                 }
                 // The plan was an estimate: what came may be less than was hoped for.
                 if is_due || failed || served.bytes >= bytes_min {
@@ -427,4 +444,70 @@ fn replan(intent: &ReadIntent, stretch: &Stretch, limit: Limit) -> PartPlan {
     let located = [Located::Ready(stretch.clone())];
     let plan = planner::plan(std::slice::from_ref(intent), &located, bytes_max, 0);
     plan.parts.into_iter().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use esker_types::{PartitionIndex, TopicId, TopicPartition};
+
+    use super::*;
+
+    fn offset(number: u64) -> Offset {
+        Offset::new(number).unwrap()
+    }
+
+    fn job(at: u64) -> Job {
+        let topic_partition = TopicPartition {
+            topic: TopicId::from_bytes([1; 16]),
+            partition: PartitionIndex::default(),
+        };
+        Job {
+            intents: vec![ReadIntent {
+                topic_partition,
+                offset: offset(at),
+                bytes_max: 100,
+            }],
+            bytes_max: 100,
+            bytes_min: 1,
+            records_max: None,
+            deadline: MonotonicTime::default(),
+            first: 0,
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
+    fn served(high_watermark: u64, bytes: u64) -> Served {
+        let marks = Marks {
+            log_start: offset(0),
+            high_watermark: offset(high_watermark),
+        };
+        Served {
+            parts: vec![Ok(Part {
+                marks,
+                records: Vec::new(),
+                next_offset: offset(0),
+            })],
+            bytes,
+            starved: None,
+            is_short: false,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_of_records_and_brings_none_is_not_given() {
+        // esker-faults --cluster 10, kill -9: 6375 was asked, nothing came, the end was 6383.
+        assert!(hides_records(&job(6375), &served(6383, 0)));
+        assert!(!hides_records(&job(6375), &served(6375, 0)), "at the end");
+        assert!(
+            !hides_records(&job(6375), &served(6383, 1)),
+            "others are in front"
+        );
+        let refused = Served {
+            parts: vec![Err(ReadError::TimedOut)],
+            bytes: 0,
+            starved: None,
+            is_short: false,
+        };
+        assert!(!hides_records(&job(6375), &refused));
+    }
 }
