@@ -2,13 +2,15 @@
 //!
 //! The next request of the connection may find it: what stands in that behind a refused batch must
 //! not be offered either, until the refused one comes again (`given_up.rs`, CP8). Cost while
-//! nothing was refused: one atomic load a batch.
+//! nothing was refused: one atomic load a batch. Memory: some 600 bytes a note, since a name longer
+//! than a topic's is never found later and leaves none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use esker_kafka::messages::produce_request::TopicProduceData;
 use esker_metadata_api::ProducerSpan;
+use esker_metadata_api::limits::TOPIC_NAME_BYTES_MAX;
 use esker_record::BatchHeader;
 use esker_types::{MonotonicTime, ProducerId};
 
@@ -76,6 +78,9 @@ impl Unplaced {
 
 impl Aim<'_> {
     fn read(&self) -> Option<(Named, ProducerSpan)> {
+        if self.topic.name.len() > TOPIC_NAME_BYTES_MAX {
+            return None;
+        }
         let header = BatchHeader::parse(self.batch).ok()?;
         let (producer_id, producer_epoch, base_sequence) = header.producer()?;
         let named = Named {
@@ -130,6 +135,28 @@ mod tests {
         assert!(!refuses(1, &other, 2) && !refuses(2, &one, 2));
         assert!(!refuses(1, &one, 0));
         assert!(!refuses(1, &one, 2));
+    }
+
+    #[test]
+    fn a_name_one_byte_longer_than_a_topic_may_have_leaves_no_note() {
+        for (bytes, is_noted) in [
+            (TOPIC_NAME_BYTES_MAX, true),
+            (TOPIC_NAME_BYTES_MAX + 1, false),
+        ] {
+            let unplaced = Unplaced::default();
+            let name = StrBytes::from_string("n".repeat(bytes));
+            let topic = TopicProduceData::default().with_name(name.into());
+            let aim = Aim {
+                connection: 1,
+                topic: &topic,
+                partition: 0,
+                batch: &batch(sequenced(0)).0.body.bytes,
+            };
+
+            unplaced.note(aim, &AppendError::UnknownPartition, at(0));
+
+            assert_eq!(unplaced.is_any.load(Ordering::Acquire), is_noted, "{bytes}");
+        }
     }
 
     #[test]
