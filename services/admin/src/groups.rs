@@ -87,6 +87,8 @@ fn described_group(group: Group, version: i16, operations: Wanted) -> DescribedG
     described
 }
 
+/// The groups that clients of this zone are sent here for: tools ask every broker and put the
+/// answers together, some without a look for what they have already.
 pub(crate) async fn list(front: &Front, request: ListGroupsRequest) -> ListGroupsResponse {
     let listed = match front.catalogue.group(GroupRequest::List).await {
         Ok(GroupReply::Listed(groups)) => Ok(groups),
@@ -95,8 +97,10 @@ pub(crate) async fn list(front: &Front, request: ListGroupsRequest) -> ListGroup
     };
     match listed {
         Ok(groups) => {
+            let here = front.brokers.here().node_id;
             let wanted = groups.into_iter().filter(|group| {
-                passes(&request.states_filter, state(group.state))
+                front.brokers.coordinator(&group.group).node_id == here
+                    && passes(&request.states_filter, state(group.state))
                     && passes(&request.types_filter, CLASSIC)
             });
             ListGroupsResponse::default().with_groups(wanted.map(listed_group).collect())

@@ -44,7 +44,11 @@ impl Brokers {
             roles: pod.roles,
             is_draining: pod.is_draining,
         };
-        Self(Placement::new(here, table, zone))
+        let placement = Placement::new(here, table, zone);
+        Self(match config.within {
+            Some(roles) => placement.within(roles),
+            None => placement,
+        })
     }
 
     /// Every broker, by rising node id.

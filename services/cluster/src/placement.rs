@@ -45,6 +45,8 @@ pub struct Placement {
     here: Member,
     all: Vec<Member>,
     zone: Option<String>,
+    /// What leaders can do.
+    leading: Roles,
 }
 
 impl Placement {
@@ -59,7 +61,25 @@ impl Placement {
         all.push(here.clone());
         all.sort_by_key(|member| member.node_id);
         let zone = zone.map(str::to_owned);
-        Self { here, all, zone }
+        Self {
+            here,
+            all,
+            zone,
+            leading: Roles::INGEST,
+        }
+    }
+
+    /// The same with nobody in it but this process and those that share one of `roles`: leaders,
+    /// replicas, readers and coordinators are among them, and leaders write if any of `roles` does.
+    #[must_use]
+    pub fn within(mut self, roles: Roles) -> Self {
+        let here = self.here.node_id;
+        self.all
+            .retain(|member| member.node_id == here || member.roles.has_any(roles));
+        if !roles.has(Roles::INGEST) {
+            self.leading = Roles::FETCH;
+        }
+        self
     }
 
     /// Every process that takes clients, by rising node id.
@@ -98,10 +118,11 @@ impl Placement {
         key
     }
 
-    /// Who takes the batches of a partition: so that they meet in one session.
+    /// Who takes the batches of a partition, so that they meet in one session; or, within roles
+    /// that do not write, who serves its records.
     #[must_use]
     pub fn leader(&self, topic: TopicId, partition: PartitionIndex) -> &Member {
-        let able = self.able(Roles::INGEST, self.zone.as_deref());
+        let able = self.able(self.leading, self.zone.as_deref());
         Self::best(Self::key(topic, partition), &able).unwrap_or(&self.here)
     }
 

@@ -19,6 +19,7 @@ use esker_ingest::limits::LINGER_MAX;
 use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
 use esker_metadata_api::{Endpoint, Roles};
 use esker_object::UploadChecksum;
+use esker_remote::PeerName;
 use esker_types::ClusterId;
 
 pub(crate) use layers::{Chosen, FileError, Layers, Origin, read_file};
@@ -35,6 +36,13 @@ pub(crate) enum StoreUrl {
     Directory(PathBuf),
     S3 { bucket: String, prefix: String },
     Memory,
+}
+
+/// Which processes of the cluster clients of this one are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientsSee {
+    All,
+    Role,
 }
 
 /// How log lines look.
@@ -61,6 +69,8 @@ pub(crate) struct TlsFiles {
     pub(crate) certificates: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) ca: PathBuf,
+    /// What certificates of others must be for; `None`: the host of their address.
+    pub(crate) name: Option<PeerName>,
 }
 
 /// Access to S3; what is `None` comes from AWS's usual places.
@@ -102,6 +112,7 @@ pub(crate) struct ServeConfig {
     pub(crate) roles: Roles,
     pub(crate) zone: Option<String>,
     pub(crate) zone_map: Arc<ZoneMap>,
+    pub(crate) clients_see: ClientsSee,
     pub(crate) internal: InternalSettings,
     /// Set, or 1 with all roles; else it is drawn.
     pub(crate) node_id: Option<i32>,
@@ -121,6 +132,7 @@ pub(crate) struct ServeConfig {
     pub(crate) checkpoint_interval: Duration,
     pub(crate) stall_deadline: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) exit_delay: Duration,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
 }
@@ -324,23 +336,30 @@ fn read_tls(reader: &mut Reader<'_>) -> Option<TlsFiles> {
         name::INTERNAL_TLS_KEY,
         name::INTERNAL_TLS_CA,
     ];
+    let wanted = "a DNS name without wildcards, or an IP address";
+    let name = reader.optional(name::INTERNAL_TLS_NAME, wanted, PeerName::parse);
     let [certificates, key, ca] = all.map(|setting| reader.text(setting).map(PathBuf::from));
-    match (certificates, key, ca) {
-        (Some(certificates), Some(key), Some(ca)) => Some(TlsFiles {
-            certificates,
-            key,
-            ca,
-        }),
-        (None, None, None) => None,
-        (some, _, _) => {
-            let setting = if some.is_some() { all[0] } else { all[1] };
-            reader.missing(
-                setting,
-                "all three of internal-tls-cert, -key and -ca are wanted, or none",
-            );
-            None
+    let (setting, why) = match (certificates, key, ca) {
+        (Some(certificates), Some(key), Some(ca)) => {
+            return Some(TlsFiles {
+                certificates,
+                key,
+                ca,
+                name,
+            });
         }
-    }
+        (None, None, None) if name.is_none() => return None,
+        (None, None, None) => (
+            name::INTERNAL_TLS_NAME,
+            "without internal-tls-cert, -key and -ca there are no certificates",
+        ),
+        (some, _, _) => (
+            if some.is_some() { all[0] } else { all[1] },
+            "all three of internal-tls-cert, -key and -ca are wanted, or none",
+        ),
+    };
+    reader.missing(setting, why);
+    None
 }
 
 fn read_internal(reader: &mut Reader<'_>, roles: Roles) -> InternalSettings {
@@ -429,6 +448,16 @@ fn read_advertised(reader: &mut Reader<'_>, setting: &'static str) -> Option<End
     reader.optional(setting, wanted, parse_advertised)
 }
 
+fn read_clients_see(reader: &mut Reader<'_>) -> ClientsSee {
+    let wanted = "all or role is wanted";
+    let whom = reader.optional(name::CLIENTS_SEE, wanted, |text| match text {
+        "all" => Some(ClientsSee::All),
+        "role" => Some(ClientsSee::Role),
+        _ => None,
+    });
+    whom.unwrap_or(ClientsSee::All)
+}
+
 fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
     let wanted = "text, json or auto is wanted";
     let format = reader.optional(name::LOG_FORMAT, wanted, parse_log_format);
@@ -436,6 +465,13 @@ fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
 }
 
 impl ServeConfig {
+    /// The roles of which a process must have one for clients to be told of it; `None`: of all.
+    pub(crate) fn clients_within(&self) -> Option<Roles> {
+        let takes_clients = [Roles::INGEST, Roles::FETCH].into_iter();
+        let roles = takes_clients.filter(|role| self.roles.has(*role));
+        (self.clients_see == ClientsSee::Role).then(|| roles.fold(Roles::default(), Roles::and))
+    }
+
     /// Where other processes of the cluster can ask this one whether it lives.
     pub(crate) fn http_address(&self) -> String {
         let advertised = self.http_advertise.as_ref().map(Endpoint::to_string);
@@ -463,6 +499,7 @@ impl ServeConfig {
             roles,
             zone: reading.optional(name::ZONE, zone, parse_zone),
             zone_map: read_zone_map(reading),
+            clients_see: read_clients_see(reading),
             internal: read_internal(reading, roles),
             node_id: read_node_id(reading, roles),
             kafka_listen: reading.address(name::KAFKA_LISTEN),
@@ -506,6 +543,7 @@ impl ServeConfig {
             checkpoint_interval: reading.millis(name::CHECKPOINT_INTERVAL_MS),
             stall_deadline: reading.millis(name::STALL_DEADLINE_MS),
             drain_timeout: reading.millis(name::DRAIN_TIMEOUT_MS),
+            exit_delay: reading.millis(name::EXIT_DELAY_MS),
             log_format: read_log_format(reading),
             log_level: reading.text(name::LOG_LEVEL).unwrap_or_default(),
         };

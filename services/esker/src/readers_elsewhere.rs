@@ -7,20 +7,31 @@ use esker_types::TopicPartition;
 
 /// By the cluster's placement: a process with the role fetch serves everybody who comes, another
 /// one sends readers to the process of their zone that has it.
+///
+/// One that is about to stop sends all to others, a leader if need be: clients of librdkafka stay
+/// for minutes with a replica that has gone without a word. Where clients know the processes of
+/// some roles only, `within`, nobody is sent to others.
 #[derive(Debug)]
 pub(crate) struct ReadersElsewhere {
     membership: Membership,
+    within: Option<Roles>,
 }
 
 impl ReadersElsewhere {
-    pub(crate) fn new(membership: Membership) -> Self {
-        Self { membership }
+    pub(crate) fn new(membership: Membership, within: Option<Roles>) -> Self {
+        Self { membership, within }
     }
 }
 
 impl ReadPlacement for ReadersElsewhere {
     fn serves_all(&self) -> bool {
-        self.membership.here().roles.has(Roles::FETCH)
+        let here = self.membership.here();
+        let is_sent_nowhere = self.within.is_some_and(|roles| !roles.has(Roles::FETCH));
+        (here.roles.has(Roles::FETCH) || is_sent_nowhere) && !here.is_draining
+    }
+
+    fn leaves(&self) -> bool {
+        self.membership.here().is_draining
     }
 
     fn reader(&self, at: TopicPartition, rack: Option<&str>) -> Option<i32> {
@@ -37,8 +48,14 @@ impl ReadPlacement for ReadersElsewhere {
             is_draining: pod.is_draining,
         };
         let table = self.membership.table();
-        let placement = Placement::new(here, &table, pod.zone.as_deref());
-        let reader = placement.reader(at.topic, at.partition, rack).node_id;
+        let mut placement = Placement::new(here, &table, pod.zone.as_deref());
+        if let Some(roles) = self.within {
+            placement = placement.within(roles);
+        }
+        let mut reader = placement.reader(at.topic, at.partition, rack).node_id;
+        if reader == pod.node_id && pod.is_draining {
+            reader = placement.leader(at.topic, at.partition).node_id;
+        }
         (reader != pod.node_id).then_some(reader)
     }
 }
@@ -82,12 +99,40 @@ mod tests {
         let alone = Membership::fixed(pod(1, Roles::INGEST, "a"), []);
 
         let reader = |membership: &Membership, rack| {
-            let readers = ReadersElsewhere::new(membership.clone());
+            let readers = ReadersElsewhere::new(membership.clone(), None);
             (!readers.serves_all()).then(|| readers.reader(at(), rack))?
         };
         assert_eq!(reader(&ingest, None), Some(2));
         assert_eq!(reader(&ingest, Some("b")), Some(3));
         assert_eq!(reader(&whole, Some("b")), None);
         assert_eq!(reader(&alone, None), None);
+    }
+
+    #[test]
+    fn who_is_about_to_stop_sends_readers_to_another_fetch_process_else_to_the_leader() {
+        let leaving = |others: &[Pod]| {
+            let membership = Membership::fixed(pod(1, Roles::FETCH, "a"), others.to_vec());
+            membership.drain();
+            let readers = ReadersElsewhere::new(membership, None);
+            assert!(readers.leaves() && !readers.serves_all());
+            readers.reader(at(), None)
+        };
+        let (ingest, fetch) = (pod(2, Roles::INGEST, "a"), pod(3, Roles::FETCH, "a"));
+
+        assert_eq!(leaving(&[ingest.clone(), fetch]), Some(3));
+        assert_eq!(leaving(&[ingest]), Some(2));
+        assert_eq!(leaving(&[]), None, "there is nobody");
+    }
+
+    #[test]
+    fn nobody_is_sent_where_clients_of_one_role_know_nobody() {
+        let fetch = pod(3, Roles::FETCH, "a");
+        let here = pod(1, Roles::INGEST, "a");
+        let membership = Membership::fixed(here, [pod(2, Roles::INGEST, "a"), fetch]);
+        let readers = ReadersElsewhere::new(membership.clone(), Some(Roles::INGEST));
+        assert!(readers.serves_all());
+        membership.drain();
+        assert!(!readers.serves_all());
+        assert_eq!(readers.reader(at(), None), Some(2));
     }
 }

@@ -1,7 +1,8 @@
 //! `esker serve`: start in an order that fails early, run, stop in an order that loses nothing.
 //!
-//! Stop: no new connection → drain what is admitted → seal the session → checkpoint → end. A
-//! deposed or damaged process does none of it: it ends at once and answers nothing more (J3).
+//! Stop: send readers away → no new connection → drain what is admitted → seal the session →
+//! checkpoint → refuse → end.
+//! A deposed or damaged process does none of it: it ends at once and answers nothing more (J3).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
 use esker_kafka::Listener;
 use esker_metadata::MetadataFailure;
+use esker_metadata_api::Roles;
 use esker_object::{ProbeError, StoreError, StoreErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,6 +22,10 @@ use tokio::sync::mpsc;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::store;
 use crate::wire::{DataPlane, Process, Stops, build};
+
+/// How long readers are told of other processes before this one takes no more questions: two of the
+/// waits that clients' Fetch has by default (500 ms).
+const SEND_AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// A part that ended before it was asked to.
 #[derive(Debug)]
@@ -188,6 +194,10 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     tracing::info!(reason, "stopping");
     if let Some(membership) = &running.membership {
         membership.drain();
+        // Whose question waits is answered, and whoever asks again is told of another process.
+        if config.roles != Roles::ALL {
+            env.clock.sleep(SEND_AWAY_FOR).await;
+        }
     }
     stop_edges.request();
     let limit = config.drain_timeout.saturating_add(Duration::from_secs(5));
@@ -198,6 +208,9 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
         (Ok(Ok(())), Ok(Ok(()))) => tracing::info!("stopped"),
         outcome => tracing::warn!(?outcome, "stopped, not all in time"),
     }
+    // A pod's address goes with its process. Whoever is sent there still is refused at once while
+    // it is there, and waits for as long as its client likes to when it is not.
+    env.clock.sleep(config.exit_delay).await;
     Ok(())
 }
 

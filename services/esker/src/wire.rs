@@ -64,9 +64,7 @@ fn local(config: &ServeConfig, store: &OpenStore, env: &Env, node_id: i32) -> Lo
         env: env.clone(),
         cluster: store.cluster,
         address: config.http_address(),
-        probe: Arc::new(HttpProbe {
-            clock: Arc::clone(&env.clock),
-        }),
+        probe: Arc::new(HttpProbe::new(Arc::clone(&env.clock))),
     };
     let config = MetadataConfig {
         stall_deadline: config.stall_deadline,

@@ -1,12 +1,13 @@
 //! Stage 4 of a fetch: whole batches out of an extent's bytes, from the one that holds the offset.
 //!
 //! Pure. Walks the 61-byte headers, checks that each batch lies where the index says and that its
-//! CRC-32C is right (I22), and gives back shared slices; bodies are never copied.
+//! CRC-32C is right (I22), and gives back shared slices; bodies are never copied. What the CRC does
+//! not cover, base offset and leader epoch, is known: batches follow one another without a gap.
 
 use bytes::Bytes;
 use esker_metadata_api::IndexExtent;
 use esker_record::{BatchError, BatchHeader, RECORD_BATCH_HEADER_BYTES};
-use esker_types::{Offset, Planted, planted};
+use esker_types::{LeaderEpoch, Offset, Planted, planted};
 
 use crate::slices::Slices;
 
@@ -20,6 +21,8 @@ pub(crate) enum BatchFault {
     Batch(#[source] BatchError),
     #[error("record batch holds offsets {base_offset} to {end_offset}, outside of its place")]
     Offsets { base_offset: i64, end_offset: i64 },
+    #[error("record batch has leader epoch {found}, which none has")]
+    LeaderEpoch { found: i32 },
     #[error("record batch of {batch_bytes} bytes reaches past its extent")]
     Bytes { batch_bytes: u32 },
     #[error("extent ends at offset {found}, the index says {expected}")]
@@ -63,7 +66,7 @@ pub(crate) struct BatchAt {
 pub(crate) struct Walk {
     extent: IndexExtent,
     position: usize,
-    /// The least base offset that the next batch may have.
+    /// The base offset that the next batch must have.
     next: Offset,
 }
 
@@ -124,7 +127,7 @@ impl Walk {
         let base_offset = header.base_offset();
         let records = i64::from(header.last_offset_delta()) + 1;
         let end_offset = base_offset.saturating_add(records);
-        let base = Offset::from_wire(base_offset).filter(|base| *base >= self.next);
+        let base = Offset::from_wire(base_offset).filter(|base| *base == self.next);
         let end = Offset::from_wire(end_offset).filter(|end| *end <= self.extent.end_offset);
         let (Some(_), Some(end_offset)) = (base, end) else {
             return Err(BatchFault::Offsets {
@@ -132,6 +135,10 @@ impl Walk {
                 end_offset,
             });
         };
+        let found = header.leader_epoch();
+        if found != LeaderEpoch::CONSTANT.to_wire() {
+            return Err(BatchFault::LeaderEpoch { found });
+        }
         Ok(BatchAt {
             header,
             start: self.position,

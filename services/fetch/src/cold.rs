@@ -3,105 +3,195 @@
 //! A read holds every block that it has until the last one has come. Many that each have a part and
 //! wait for the rest would wait for each other until they time out; so each takes the right to all
 //! of its blocks before it asks for the first, and takes less when others want some too.
+//!
+//! Who waits is served oldest records first: readers of one log so keep together, and one load
+//! serves all. Whoever is ahead loads, and waits for those behind, who find it loaded. One turn of
+//! [`COLD_TURNS`](crate::limits::COLD_TURNS) is who waited longest's: ages are clients' words.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use esker_types::Timestamp;
+use tokio::sync::oneshot;
 
-use crate::limits::COLD_SHARE_BYTES;
-
-/// Bytes of one permit.
-const UNIT: u64 = 1024;
+use crate::limits::{COLD_SHARE_BYTES, COLD_TURNS};
 
 /// The right to bytes of blocks, of all cold reads of the process.
 #[derive(Clone, Debug)]
 pub(crate) struct ColdReads {
-    free: Arc<Semaphore>,
-    units: u32,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bytes: u64,
+    queue: Mutex<Queue>,
+}
+
+/// What is free, and who waits. While somebody waits, nothing is given to who comes later.
+#[derive(Debug)]
+struct Queue {
+    free: u64,
+    next: u64,
+    turns: u64,
+    by_arrival: BTreeMap<u64, Waiting>,
+    by_age: BTreeSet<(Timestamp, u64)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    at: Timestamp,
+    bytes: u64,
+    told: oneshot::Sender<ColdGrant>,
 }
 
 /// What one read may have in hand.
 #[derive(Debug)]
 pub(crate) struct ColdGrant {
     pub(crate) bytes: u64,
-    _held: Option<OwnedSemaphorePermit>,
+    /// To give it back to.
+    shared: Option<Arc<Shared>>,
 }
 
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+impl Drop for ColdGrant {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.give_back(self.bytes);
+        }
+    }
+}
+
+impl Queue {
+    /// Whose turn it is.
+    fn first(&self) -> Option<u64> {
+        if (self.turns + 1).is_multiple_of(COLD_TURNS) {
+            return self.by_arrival.keys().next().copied();
+        }
+        self.by_age.first().map(|(_, number)| *number)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.by_arrival.remove(&number)?;
+        self.by_age.remove(&(waiting.at, number));
+        Some(waiting)
+    }
+
+    /// Takes out whoever can be served now.
+    fn served(&mut self) -> Vec<Waiting> {
+        let mut served = Vec::new();
+        while let Some(number) = self.first() {
+            let wants = self.by_arrival.get(&number).map_or(0, |next| next.bytes);
+            if wants > self.free {
+                break;
+            }
+            self.free -= wants;
+            self.turns += 1;
+            served.extend(self.take(number));
+        }
+        served
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(self: &Arc<Self>, bytes: u64) {
+        let served = {
+            let mut queue = self.lock();
+            queue.free += bytes;
+            queue.served()
+        };
+        for waiting in served {
+            let grant = self.grant(waiting.bytes);
+            // Who is gone gives it back by dropping it.
+            let _ = waiting.told.send(grant);
+        }
+    }
+
+    fn grant(self: &Arc<Self>, bytes: u64) -> ColdGrant {
+        ColdGrant {
+            bytes,
+            shared: Some(Arc::clone(self)),
+        }
+    }
+}
+
+/// A place in the queue, given up when its owner is dropped.
+struct Place<'a> {
+    shared: &'a Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let left = self.shared.lock().take(self.number);
+        if left.is_some() {
+            // It may have been all that held up those behind it.
+            self.shared.give_back(0);
+        }
+    }
 }
 
 impl ColdReads {
     /// Of `bytes` in all.
     pub(crate) fn new(bytes: u32) -> Self {
-        let units = units(u64::from(bytes)).max(1);
-        let permits = usize::try_from(units).unwrap_or(1);
+        let bytes = u64::from(bytes).max(1);
+        let queue = Queue {
+            free: bytes,
+            next: 0,
+            turns: 0,
+            by_arrival: BTreeMap::new(),
+            by_age: BTreeSet::new(),
+        };
+        let shared = Shared {
+            bytes,
+            queue: Mutex::new(queue),
+        };
         Self {
-            free: Arc::new(Semaphore::new(permits)),
-            units,
+            shared: Arc::new(shared),
         }
     }
 
-    /// All that is wanted if it is free, else a share in turn. Cancel safe.
-    pub(crate) async fn grant(&self, wanted: u64) -> ColdGrant {
-        let wanted = units(wanted).min(self.units);
-        let granted = |units: u32, held| ColdGrant {
-            bytes: u64::from(units) * UNIT,
-            _held: held,
-        };
+    /// All that is wanted if it is free and nobody waits, else a share in turn. `at`: how old the
+    /// records are. Cancel safe.
+    pub(crate) async fn grant(&self, wanted: u64, at: Timestamp) -> ColdGrant {
+        let shared = &self.shared;
+        let wanted = wanted.min(shared.bytes);
         if wanted == 0 {
-            return granted(0, None);
+            return ColdGrant {
+                bytes: 0,
+                shared: None,
+            };
         }
-        if let Ok(held) = Arc::clone(&self.free).try_acquire_many_owned(wanted) {
-            return granted(wanted, Some(held));
-        }
-        let share = wanted.min(units(COLD_SHARE_BYTES));
-        let held = Arc::clone(&self.free).acquire_many_owned(share).await;
-        // The semaphore is never closed.
-        granted(share, held.ok())
+        let bytes = wanted.min(COLD_SHARE_BYTES);
+        let (told, granted) = oneshot::channel();
+        let place = {
+            let mut queue = shared.lock();
+            if queue.by_arrival.is_empty() && queue.free >= wanted {
+                queue.free -= wanted;
+                drop(queue);
+                return shared.grant(wanted);
+            }
+            let number = queue.next;
+            queue.next += 1;
+            let waiting = Waiting { at, bytes, told };
+            queue.by_arrival.insert(number, waiting);
+            queue.by_age.insert((at, number));
+            Place { shared, number }
+        };
+        // A share may be free where all was not.
+        shared.give_back(0);
+        let granted = granted.await;
+        drop(place);
+        // Who is told is never forgotten; without a share the read is planned for one byte.
+        granted.unwrap_or(ColdGrant {
+            bytes: 1,
+            shared: None,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt as _;
-
-    use super::*;
-
-    const ALL: u32 = 10 * 1024 * 1024;
-
-    #[tokio::test]
-    async fn who_is_alone_gets_all_and_who_comes_later_a_share_in_turn() {
-        let reads = ColdReads::new(ALL);
-        let alone = reads.grant(u64::from(ALL)).await;
-
-        let mut second = Box::pin(reads.grant(u64::from(ALL)));
-        let mut third = Box::pin(reads.grant(1));
-        let early = ((&mut second).now_or_never(), (&mut third).now_or_never());
-        drop(alone);
-
-        assert!(early.0.is_none() && early.1.is_none());
-        assert_eq!(second.await.bytes, COLD_SHARE_BYTES);
-        assert_eq!(third.await.bytes, UNIT);
-    }
-
-    #[tokio::test]
-    async fn nobody_gets_more_than_there_is_and_nothing_waits_for_nothing() {
-        let reads = ColdReads::new(0);
-        let all = reads.grant(u64::MAX).await;
-
-        assert_eq!(all.bytes, UNIT);
-        assert_eq!(reads.grant(0).now_or_never().unwrap().bytes, 0);
-    }
-
-    #[tokio::test]
-    async fn a_share_is_no_more_than_its_limit_even_for_one_byte_past_it() {
-        let reads = ColdReads::new(ALL);
-        let most = reads.grant(u64::from(ALL) - 4 * 1024 * 1024).await;
-
-        let share = reads.grant(COLD_SHARE_BYTES + 1).now_or_never().unwrap();
-
-        assert_eq!(share.bytes, COLD_SHARE_BYTES, "all that was left");
-        drop(most);
-    }
-}
+mod tests;

@@ -23,6 +23,7 @@ use crate::follower::Follower;
 use crate::limits::{RESPONSE_BYTES_MAX, WAIT_MAX};
 use crate::locate::{Locator, ReadIntent};
 use crate::metrics::Counters;
+use crate::pace::{ColdPace, PaceTask};
 use crate::pipeline::{Job, Pipeline};
 use crate::reader::Reader;
 use crate::redirect::{ReadPlacement, Redirects};
@@ -64,19 +65,20 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// The role's background work: following the index, and reading ahead. Fetches are answered without
-/// it, but only by asking for everything.
+/// The role's background work: following the index, reading ahead, and how fast old records go.
+/// Fetches are answered without it, but only by asking for everything.
 #[derive(Debug)]
 #[must_use = "without it no reader is woken"]
 pub struct FetchTask {
     follower: Follower,
     ahead: ReadAheadTask,
+    pace: PaceTask,
 }
 
 impl FetchTask {
     /// Runs until the stop is requested.
     pub async fn run(self) {
-        futures::join!(self.follower.run(), self.ahead.run());
+        futures::join!(self.follower.run(), self.ahead.run(), self.pace.run());
     }
 }
 
@@ -95,6 +97,7 @@ impl Fetch {
             Arc::clone(&counters),
             shutdown.clone(),
         );
+        let (pace, pace_task) = ColdPace::new(Arc::clone(&parts.env.clock), shutdown.clone());
         let pipeline = Pipeline {
             locator: Locator {
                 view: Arc::clone(&view),
@@ -105,6 +108,7 @@ impl Fetch {
             },
             reader: Reader::new(parts.cache),
             cold: ColdReads::new(config.cold_read_bytes),
+            pace,
             ahead,
             waiter: Waiter {
                 view: Arc::clone(&view),
@@ -135,6 +139,7 @@ impl Fetch {
         let task = FetchTask {
             follower,
             ahead: ahead_task,
+            pace: pace_task,
         };
         (Self { shared }, task)
     }
@@ -213,6 +218,7 @@ impl Fetch {
             view_partitions: gauge(size.partitions),
             view_extents: gauge(size.extents),
             watches: gauge(size.watches),
+            cold_pace: self.shared.pipeline.pace.gauge(),
             ..self.shared.counters.snapshot()
         }
     }
@@ -246,7 +252,7 @@ impl Shared {
         request: &FetchRequest,
         admitted: &mut AdmittedFetch,
     ) {
-        if !self.redirects.may_send(context.api_version) {
+        if !self.redirects.may_send(context) {
             return;
         }
         let (now, id) = (self.env.clock.now(), context.connection_id);

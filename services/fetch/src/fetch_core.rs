@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esker_metadata_api::{IndexExtent, IndexSlice, PartitionAdvance};
-use esker_types::{Offset, TopicPartition};
+use esker_types::{MonotonicTime, Offset, TopicPartition};
 
 use crate::assemble::{Assembler, Limit, Progress};
 use crate::limits::LOOKUP_EXTENTS;
@@ -118,7 +118,8 @@ impl FetchCore {
 
     /// Takes in an update of the feed.
     pub fn advance(&self, advance: &PartitionAdvance) {
-        self.view.advance(advance);
+        // No readers are paced here: when it came does not matter.
+        self.view.advance(advance, MonotonicTime::default());
     }
 
     /// What is known of an offset.

@@ -60,7 +60,9 @@ impl Follower {
         while let Some(update) = feed.next().await {
             self.counters.updated();
             match update {
-                FeedUpdate::Advanced(advance) => self.view.advance(&advance),
+                FeedUpdate::Advanced(advance) => {
+                    self.view.advance(&advance, self.env.clock.now());
+                }
                 FeedUpdate::Topics(topics) => self.view.retain_topics(&topics),
                 FeedUpdate::Resync => {
                     self.view.begin_generation();

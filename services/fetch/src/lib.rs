@@ -21,6 +21,7 @@ pub mod limits;
 mod list_offsets;
 mod locate;
 mod metrics;
+mod pace;
 mod pipeline;
 mod planner;
 mod read;

@@ -27,6 +27,10 @@ pub(crate) const FEEDS_TOTAL: &str = "esker_fetch_feeds_total";
 pub(crate) const FEED_CONNECTED: &str = "esker_fetch_feed_connected";
 /// What was tried when bytes were wrong.
 pub(crate) const REMEDIES_TOTAL: &str = "esker_fetch_remedies_total";
+/// Answers with old records that waited for their turn while the tail was yielded to.
+pub(crate) const PACED_TOTAL: &str = "esker_fetch_cold_paced_total";
+/// Bytes a second that old records may take; 0: as many as can be.
+pub(crate) const COLD_PACE: &str = "esker_fetch_cold_pace_bytes_per_second";
 /// Partitions in the view.
 pub(crate) const VIEW_PARTITIONS: &str = "esker_fetch_view_partitions";
 /// Extents in the view.
@@ -65,6 +69,10 @@ pub struct FetchStats {
     pub located_again: u64,
     /// Partitions that failed all the same.
     pub given_up: u64,
+    /// Answers with old records that waited for their turn.
+    pub paced: u64,
+    /// Bytes a second that old records may take together; 0: as many as can be.
+    pub cold_pace: u64,
     /// Partitions in the view.
     pub view_partitions: u64,
     /// Extents in the view.
@@ -89,6 +97,7 @@ pub(crate) struct Counters {
     read_again: AtomicU64,
     located_again: AtomicU64,
     given_up: AtomicU64,
+    paced: AtomicU64,
 }
 
 impl Counters {
@@ -143,6 +152,10 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn paced(&self, has_waited: bool) {
+        self.paced.fetch_add(u64::from(has_waited), Relaxed);
+    }
+
     /// The counters; gauges are zero.
     pub(crate) fn snapshot(&self) -> FetchStats {
         FetchStats {
@@ -160,6 +173,7 @@ impl Counters {
             read_again: self.read_again.load(Relaxed),
             located_again: self.located_again.load(Relaxed),
             given_up: self.given_up.load(Relaxed),
+            paced: self.paced.load(Relaxed),
             ..FetchStats::default()
         }
     }
@@ -193,6 +207,7 @@ impl FetchStats {
             (LOOKUPS_TOTAL, "Index questions.", self.lookups),
             (UPDATES_TOTAL, "Updates of the index feed.", self.updates),
             (FEEDS_TOTAL, "Feeds begun or cut.", self.feeds),
+            (PACED_TOTAL, "Answers that waited for the tail.", self.paced),
         ];
         render_plain(&mut text, "counter", &counters);
         let connected = u64::from(self.is_connected);
@@ -205,6 +220,7 @@ impl FetchStats {
             ),
             (VIEW_EXTENTS, "Extents in the view.", self.view_extents),
             (WATCHES, "Partitions waited for.", self.watches),
+            (COLD_PACE, "Pace of old records.", self.cold_pace),
         ];
         render_plain(&mut text, "gauge", &gauges);
         let _ = write!(
@@ -245,7 +261,7 @@ mod tests {
 
         let text = counters.snapshot().render();
 
-        assert_eq!(text.matches("# TYPE esker_fetch_").count(), 14);
+        assert_eq!(text.matches("# TYPE esker_fetch_").count(), 16);
         assert!(text.contains("esker_fetch_records_bytes_total 10\n"));
         assert!(text.contains("esker_fetch_feed_connected 1\n"));
         assert!(text.contains("esker_fetch_read_ahead_total{outcome=\"begun\"} 1\n"));

@@ -12,15 +12,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esker_cache::{Heat, ReadErrorKind};
-use esker_types::{MonotonicTime, Offset};
+use esker_types::{MonotonicTime, Offset, Timestamp};
 
 use crate::ahead::ReadAhead;
 
 use crate::assemble::{Assembled, Assembler, Limit, Progress};
 use crate::cold::ColdReads;
 use crate::error::ReadError;
+use crate::limits::{PACED_ANSWER_BYTES, PACED_LOADS_BYTES};
 use crate::locate::{Located, Locator, ReadIntent};
 use crate::metrics::Counters;
+use crate::pace::{ColdPace, TailLook};
 use crate::planner::{self, PartPlan, ReadPlan, Span, order};
 use crate::reader::{Hands, ReadOn, Reader, Remedy, SpanBytes, Trouble};
 use crate::slices::Slices;
@@ -76,6 +78,7 @@ pub(crate) struct Pipeline {
     pub(crate) locator: Locator,
     pub(crate) reader: Reader,
     pub(crate) cold: ColdReads,
+    pub(crate) pace: Arc<ColdPace>,
     pub(crate) ahead: ReadAhead,
     pub(crate) waiter: Waiter,
     pub(crate) counters: Arc<Counters>,
@@ -95,6 +98,37 @@ fn heat_at(located: &[Located], part: usize) -> Heat {
     }
 }
 
+fn is_tail(look: TailLook, stretch: &Stretch) -> bool {
+    look.is_tail(stretch.hot, stretch.grew)
+}
+
+/// Bytes of an answer from the end of logs that grow, and from elsewhere.
+fn bytes_by_place(look: TailLook, located: &[Located], served: &Served) -> (u64, u64) {
+    let (mut tail, mut old) = (0, 0);
+    for (at, part) in located.iter().zip(&served.parts) {
+        let (Located::Ready(stretch), Ok(part)) = (at, part) else {
+            continue;
+        };
+        let bytes: usize = part.records.iter().map(Bytes::len).sum();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        match is_tail(look, stretch) {
+            true => tail += bytes,
+            false => old += bytes,
+        }
+    }
+    (tail, old)
+}
+
+/// Of the old records that were found, about the age of the oldest.
+fn oldest(located: &[Located]) -> Timestamp {
+    let cold = located.iter().filter_map(|located| match located {
+        Located::Ready(stretch) if !stretch.hot => stretch.extents.first(),
+        Located::Ready(_) | Located::AtEnd(_) | Located::Failed(_) => None,
+    });
+    let ages = cold.map(|extent| extent.max_timestamp);
+    ages.min().unwrap_or_default()
+}
+
 /// Whether an answer without any records says that there are some. A reader below the end is never
 /// told that there is nothing.
 fn hides_records(job: &Job, served: &Served) -> bool {
@@ -110,6 +144,7 @@ impl Pipeline {
     /// Answers when `bytes_min` bytes are there, at the deadline, or when a partition fails.
     pub(crate) async fn serve(&self, job: &Job) -> Served {
         let mut is_last_look = false;
+        let mut has_waited = false;
         loop {
             let generation = self.locator.view.generation();
             let mut located = self.locator.locate_all(&job.intents).await;
@@ -124,7 +159,10 @@ impl Pipeline {
             let is_due = is_at_once || self.waiter.is_due(job.deadline);
             let bytes_min = u64::from(job.bytes_min);
             if is_due || is_failed || plan.available_bytes >= bytes_min {
-                let served = self.read_granted(job, &located, plan).await;
+                let look = self.pace.look(has_waited);
+                let served = self.read_in_turn(job, &located, plan, look).await;
+                let (tail, old) = bytes_by_place(look, &located, &served);
+                self.pace.answered(tail, old, has_waited);
                 let failed = served.parts.iter().any(Result::is_err);
                 if served.is_short {
                     // Others want memory too: nothing is loaded that nobody has asked for.
@@ -144,24 +182,87 @@ impl Pipeline {
             self.waiter
                 .wait(&job.intents, &located, generation, job.deadline)
                 .await;
+            has_waited = true;
         }
     }
 
-    /// Reads within the memory that old records may take now.
-    async fn read_granted(&self, job: &Job, located: &[Located], plan: ReadPlan) -> Served {
+    /// Reads old records when their turn has come, and not too many at once, while there is a pace.
+    /// Whoever gets records of the tail too does not wait.
+    async fn read_in_turn(
+        &self,
+        job: &Job,
+        located: &[Located],
+        plan: ReadPlan,
+        look: TailLook,
+    ) -> Served {
+        let has = |tail: bool| {
+            let mut located = located.iter();
+            located
+                .any(|at| matches!(at, Located::Ready(stretch) if is_tail(look, stretch) == tail))
+        };
+        let is_paced = self.pace.bytes_per_second().is_some() && has(false) && !has(true);
+        if !is_paced {
+            return self.read_granted(job, located, plan, job.bytes_max).await;
+        }
+        let bytes_max = PACED_ANSWER_BYTES.max(job.bytes_min).min(job.bytes_max);
+        // Whatever it keeps blocks for, each of them is loaded.
+        let all = |_: usize| Heat::Cold;
+        let (plan, bytes_max) = self.cut(job, located, bytes_max, PACED_LOADS_BYTES, all);
+        let is_cut = plan.available_bytes > u64::from(bytes_max);
+        let loads = self.reader.cold_bytes(&plan, all);
+        let answers = plan.available_bytes.min(u64::from(bytes_max));
+        let waited = self.pace.turn(loads.max(answers)).await;
+        self.counters.paced(waited);
+        let served = self.read_granted(job, located, plan, bytes_max).await;
+        Served {
+            is_short: served.is_short || is_cut && served.bytes > 0,
+            ..served
+        }
+    }
+
+    /// The plan for as much of `bytes_max` as loads no more than `loads_max`, or than the smallest
+    /// answer does, and how much that is. Only what `heat_of` has as cold counts. Small pieces of
+    /// many segments cost a block each: no other way to know than to plan.
+    fn cut(
+        &self,
+        job: &Job,
+        located: &[Located],
+        mut bytes_max: u32,
+        loads_max: u64,
+        heat_of: impl Fn(usize) -> Heat,
+    ) -> (ReadPlan, u32) {
+        let planned = |bytes_max| {
+            let plan = planner::plan(&job.intents, located, bytes_max, job.first);
+            let loads = self.reader.cold_bytes(&plan, &heat_of);
+            (plan, loads)
+        };
+        let (mut plan, mut loads) = planned(bytes_max);
+        if loads <= loads_max {
+            return (plan, bytes_max);
+        }
+        let loads_max = planned(1).1.max(loads_max);
+        while loads > loads_max && bytes_max > 1 {
+            bytes_max /= 2;
+            (plan, loads) = planned(bytes_max);
+        }
+        (plan, bytes_max)
+    }
+
+    /// Reads what was planned for `bytes_max` within the memory that old records may take now.
+    async fn read_granted(
+        &self,
+        job: &Job,
+        located: &[Located],
+        plan: ReadPlan,
+        bytes_max: u32,
+    ) -> Served {
         let heat_of = |part: usize| heat_at(located, part);
         let wanted = self.reader.cold_bytes(&plan, heat_of);
-        let grant = self.cold.grant(wanted).await;
+        let grant = self.cold.grant(wanted, oldest(located)).await;
         if grant.bytes >= wanted {
             return self.read(job, located, &plan).await;
         }
-        let mut bytes_max = job.bytes_max;
-        let mut trimmed = plan.clone();
-        // Small pieces of many segments cost a block each: no other way to know than to plan.
-        while self.reader.cold_bytes(&trimmed, heat_of) > grant.bytes && bytes_max > 1 {
-            bytes_max /= 2;
-            trimmed = planner::plan(&job.intents, located, bytes_max, job.first);
-        }
+        let (trimmed, _) = self.cut(job, located, bytes_max, grant.bytes, heat_of);
         let served = self.read(job, located, &trimmed).await;
         if served.bytes > 0 {
             return Served {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use esker_cache::limits::BLOCK_BYTES;
 use esker_cache::{Heat, ReadError as CacheError, ReadErrorKind, SegmentCache};
 use esker_metadata_api::IndexExtent;
 use esker_types::{ByteRange, SegmentId};
@@ -14,6 +15,9 @@ use crate::assemble::BatchFault;
 use crate::limits::READS_PARALLEL;
 use crate::planner::{ObjectReadPlan, PartPlan, ReadPlan};
 use crate::slices::Slices;
+
+/// Pieces below this part of the blocks that they lie in are copied out of them.
+const COPIED_BELOW: u64 = 8;
 
 /// Why a part could not be assembled, and where.
 #[derive(Debug, thiserror::Error)]
@@ -133,16 +137,26 @@ impl Reader {
                 .cache
                 .read_now(read.segment, read.range, read.heat)
                 .await;
-            (read, slices.map(Slices::new))
+            let wanted = read
+                .targets
+                .iter()
+                .map(|(_, place)| place.end - place.start);
+            let small = is_small(wanted.sum(), read.range);
+            (read, slices.map(Slices::new), small)
         };
         let mut reads = stream::iter(plan.reads(heat_of))
             .map(reading)
             .buffer_unordered(READS_PARALLEL);
-        while let Some((read, slices)) = reads.next().await {
+        while let Some((read, slices, is_small)) = reads.next().await {
             for (at, place) in read.targets {
                 let spans = parts.get_mut(at.part);
                 if let Some(slot) = spans.and_then(|spans| spans.get_mut(at.span)) {
-                    *slot = slices.clone().map(|slices| cut(&slices, &place));
+                    let part = slices.clone().map(|slices| cut(&slices, &place));
+                    *slot = if is_small {
+                        part.map(|part| part.copied())
+                    } else {
+                        part
+                    };
                 }
             }
         }
@@ -167,13 +181,28 @@ impl Reader {
             Hands::Empty => self.cache.read(extent.segment, range, how.heat).await,
             Hands::Full => self.cache.read_now(extent.segment, range, how.heat).await,
         };
-        Ok(Slices::new(slices?))
+        let slices = Slices::new(slices?);
+        let wanted = range.byte_count();
+        Ok(if is_small(wanted, range) {
+            slices.copied()
+        } else {
+            slices
+        })
     }
 
     /// The next read of the extent asks the bucket.
     pub(crate) fn forget(&self, extent: &IndexExtent) {
         self.cache.forget(extent.segment, extent.range);
     }
+}
+
+/// Whether `wanted` bytes, which lie in `range` of an object, are so little beside the blocks that
+/// hold them that they are copied: until its client has them, an answer would keep all these blocks
+/// in memory, and push out those that the next reader wants.
+fn is_small(wanted: u64, range: ByteRange) -> bool {
+    let block = u64::from(BLOCK_BYTES);
+    let blocks = range.end().div_ceil(block) - range.start() / block;
+    wanted.saturating_mul(COPIED_BELOW) <= blocks.saturating_mul(block)
 }
 
 fn cut(slices: &Slices, place: &std::ops::Range<u64>) -> Slices {

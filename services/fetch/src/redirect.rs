@@ -2,12 +2,14 @@
 //!
 //! A client that understands preferred read replicas asks that one until it loses it. One that does
 //! not asks here again at once, and is served here for a while: it loses one answer in
-//! [`REDIRECT_EVERY`], never a record.
+//! [`REDIRECT_EVERY`], never a record. One that never said what software it is (KIP-511) is not
+//! sent: kafkajs goes silent for 5 minutes when told of a process it has not heard of yet.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use esker_kafka::RequestContext;
 use esker_types::{MonotonicTime, TopicPartition};
 
 use crate::limits::{REDIRECT_EVERY, REDIRECTS_MAX};
@@ -19,6 +21,9 @@ const REPLICA_FROM: i16 = 11;
 pub trait ReadPlacement: Debug + Send + Sync + 'static {
     /// Whether this process serves whoever comes: then nothing else is asked.
     fn serves_all(&self) -> bool;
+
+    /// Whether this process is about to stop: who comes back is sent away again.
+    fn leaves(&self) -> bool;
 
     /// The node id of the process that readers of `rack` ask; `None`: this one.
     fn reader(&self, topic_partition: TopicPartition, rack: Option<&str>) -> Option<i32>;
@@ -39,10 +44,11 @@ impl Redirects {
         }
     }
 
-    /// Whether any reader of this version may be sent elsewhere.
-    pub(crate) fn may_send(&self, version: i16) -> bool {
+    /// Whether who asks so may be sent elsewhere.
+    pub(crate) fn may_send(&self, context: &RequestContext) -> bool {
         let sends = |placement: &Arc<dyn ReadPlacement>| !placement.serves_all();
-        version >= REPLICA_FROM && self.placement.as_ref().is_some_and(sends)
+        let knows = context.is_software_named && context.api_version >= REPLICA_FROM;
+        knows && self.placement.as_ref().is_some_and(sends)
     }
 
     /// Where this reader is sent; `None`: it is served here. Asked only if [`Self::may_send`].
@@ -58,7 +64,8 @@ impl Redirects {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the placement is asked: it weighs all processes.
         let last = told.get(&key);
-        if last.is_some_and(|last| now.since(*last) < REDIRECT_EVERY) {
+        let is_told = last.is_some_and(|last| now.since(*last) < REDIRECT_EVERY);
+        if is_told && !placement.leaves() {
             return None;
         }
         let rack = (!rack.is_empty()).then_some(rack);
@@ -79,11 +86,17 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Elsewhere;
+    struct Elsewhere {
+        leaves: bool,
+    }
 
     impl ReadPlacement for Elsewhere {
         fn serves_all(&self) -> bool {
             false
+        }
+
+        fn leaves(&self) -> bool {
+            self.leaves
         }
 
         fn reader(&self, at: TopicPartition, rack: Option<&str>) -> Option<i32> {
@@ -103,7 +116,18 @@ mod tests {
     }
 
     fn redirects() -> Redirects {
-        Redirects::new(Some(Arc::new(Elsewhere)))
+        Redirects::new(Some(Arc::new(Elsewhere { leaves: false })))
+    }
+
+    #[test]
+    fn who_comes_back_to_a_process_that_is_about_to_stop_is_sent_again() {
+        let redirects = Redirects::new(Some(Arc::new(Elsewhere { leaves: true })));
+        let now = MonotonicTime::default();
+
+        for _ in 0..3 {
+            let told = redirects.elsewhere(now, 1, partition(1), "b");
+            assert_eq!(told, Some(22));
+        }
     }
 
     #[test]
@@ -118,13 +142,35 @@ mod tests {
         assert_eq!(ask(now.after(REDIRECT_EVERY)), None);
     }
 
+    fn context(api_version: i16, is_software_named: bool) -> RequestContext {
+        let address = ([127, 0, 0, 1], 9092).into();
+        RequestContext {
+            api_version,
+            correlation_id: 1,
+            client_id: None,
+            client_address: address,
+            local_address: address,
+            received: MonotonicTime::default(),
+            connection_id: 1,
+            is_software_named,
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_say_what_it_is_is_sent_nowhere() {
+        assert!(!redirects().may_send(&context(11, false)));
+        let leaving = Redirects::new(Some(Arc::new(Elsewhere { leaves: true })));
+        assert!(!leaving.may_send(&context(11, false)));
+    }
+
     #[test]
     fn an_old_client_and_a_partition_of_ours_are_served_here() {
         let redirects = redirects();
         let now = MonotonicTime::default();
 
-        assert!(redirects.may_send(11) && !redirects.may_send(10));
-        assert!(!Redirects::new(None).may_send(11));
+        assert!(redirects.may_send(&context(11, true)));
+        assert!(!redirects.may_send(&context(10, true)));
+        assert!(!Redirects::new(None).may_send(&context(11, true)));
         assert_eq!(redirects.elsewhere(now, 1, partition(0), ""), None);
         assert_eq!(redirects.elsewhere(now, 1, partition(1), ""), Some(21));
     }

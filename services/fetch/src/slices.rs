@@ -1,5 +1,5 @@
 //! Bytes that lie in several shared slices, read as if they were one. Nothing is copied but headers
-//! that straddle two slices.
+//! that straddle two slices, and what somebody wants copied.
 
 use std::ops::Range;
 
@@ -95,6 +95,15 @@ impl Slices {
         Some(Bytes::from(whole))
     }
 
+    /// The same bytes in memory of their own.
+    pub(crate) fn copied(&self) -> Self {
+        let mut whole = Vec::with_capacity(self.len());
+        self.parts
+            .iter()
+            .for_each(|part| whole.extend_from_slice(part));
+        Self::new([Bytes::from(whole)])
+    }
+
     /// CRC-32C of `[start, end)`.
     pub(crate) fn crc(&self, start: usize, end: usize) -> u32 {
         let chunks = self.chunks(start, end);
@@ -136,6 +145,18 @@ mod tests {
             let wanted = whole.get(start..start + 4).map(<[u8]>::to_vec);
             prop_assert_eq!(array.map(Vec::from), wanted);
         }
+    }
+
+    #[test]
+    fn a_copy_shares_nothing() {
+        let part = Bytes::from(vec![7; 100]);
+        let slices = Slices::new([part.slice(90..), part.slice(..5)]);
+
+        let copied = slices.copied();
+
+        assert_eq!(copied.contiguous(0, 15), slices.contiguous(0, 15));
+        drop(slices);
+        assert!(part.try_into_mut().is_ok(), "nobody else has the part");
     }
 
     #[test]

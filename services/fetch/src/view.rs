@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use esker_metadata_api::limits::PARTITIONS_MAX;
 use esker_metadata_api::{IndexExtent, IndexSlice, PartitionAdvance, TopicTable};
-use esker_types::{Offset, Planted, TopicPartition, planted};
+use esker_types::{MonotonicTime, Offset, Planted, TopicPartition, planted};
 use tokio::sync::Notify;
 
 use crate::coverage::Coverage;
@@ -41,6 +41,8 @@ pub(crate) struct Stretch {
     pub(crate) extents: Vec<IndexExtent>,
     /// Close to the log's end.
     pub(crate) hot: bool,
+    /// When the feed told last that the log grew.
+    pub(crate) grew: Option<MonotonicTime>,
 }
 
 /// What the view knows about an offset.
@@ -121,6 +123,8 @@ struct Partition {
     cold: Option<Coverage>,
     /// The feed under which it was looked up last.
     fresh_in: u64,
+    /// When the feed told last of a higher high watermark.
+    grew: Option<MonotonicTime>,
 }
 
 impl Partition {
@@ -130,6 +134,7 @@ impl Partition {
             tail,
             cold: None,
             fresh_in: 0,
+            grew: None,
         }
     }
 
@@ -163,6 +168,7 @@ impl Partition {
                     marks: self.marks,
                     extents,
                     hot: self.is_hot(offset),
+                    grew: self.grew,
                 });
             }
         }
@@ -347,8 +353,8 @@ impl View {
         Some(partition.marks)
     }
 
-    /// Takes in an update of the feed.
-    pub(crate) fn advance(&self, advance: &PartitionAdvance) {
+    /// Takes in an update of the feed that came `now`.
+    pub(crate) fn advance(&self, advance: &PartitionAdvance, now: MonotonicTime) {
         let marks = Marks {
             log_start: advance.log_start,
             high_watermark: advance.high_watermark,
@@ -363,7 +369,12 @@ impl View {
             }
             let to = Some(advance.high_watermark);
             partition.tail.extend(&advance.extents, to);
-            (partition.raise(marks), ())
+            let rose = partition.raise(marks);
+            if advance.high_watermark > from {
+                // Also if a look-up was quicker, and not if the log's start alone rose.
+                partition.grew = Some(now);
+            }
+            (rose, ())
         };
         let mut known = self.lock();
         let generation = known.generation;
@@ -390,14 +401,19 @@ impl View {
             partition.learn(coverage.clone());
             let rose = partition.raise(told);
             partition.fresh_in = partition.fresh_in.max(asked.generation);
-            (rose, (partition.marks, partition.is_hot(asked.offset)))
+            let place = (partition.is_hot(asked.offset), partition.grew);
+            (rose, (partition.marks, place))
         };
         let mut known = self.lock();
         let changed = known.change(&self.limits, asked.topic_partition, new, change);
-        let (marks, hot) = changed.unwrap_or((told, false));
+        let (marks, (hot, grew)) = changed.unwrap_or((told, (false, None)));
         answer.raise(marks);
         match answer.find(asked.offset, bytes_max, known.generation) {
-            Found::Extents(stretch) => Found::Extents(Stretch { hot, ..stretch }),
+            Found::Extents(stretch) => Found::Extents(Stretch {
+                hot,
+                grew,
+                ..stretch
+            }),
             other => other,
         }
     }

@@ -15,14 +15,19 @@ const SOFTWARE_FROM: i16 = 3;
 
 /// The answer to a request in a served `version`.
 pub(crate) fn answer(request: &ApiVersionsRequest, version: i16) -> Response {
-    let named = is_software_word(&request.client_software_name)
-        && is_software_word(&request.client_software_version);
-    if version >= SOFTWARE_FROM && !named {
+    if version >= SOFTWARE_FROM && !names_software(request, version) {
         let refused = ApiVersionsResponse::default();
         return Response::ApiVersions(refused.with_error_code(KafkaError::InvalidRequest.code()));
     }
     let keys = Api::ALL.iter().map(|api| entry(*api)).collect();
     Response::ApiVersions(ApiVersionsResponse::default().with_api_keys(keys))
+}
+
+/// Whether the client says what software it is.
+pub(crate) fn names_software(request: &ApiVersionsRequest, version: i16) -> bool {
+    version >= SOFTWARE_FROM
+        && is_software_word(&request.client_software_name)
+        && is_software_word(&request.client_software_version)
 }
 
 /// The answer to a request in any other version; to be written in version 0.

@@ -9,6 +9,7 @@ mod answer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use esker_env::{Env, Shutdown};
@@ -41,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) client_address: SocketAddr,
     pub(crate) local_address: SocketAddr,
     pub(crate) id: u64,
+    /// The client has said what software it is; `false` at first.
+    pub(crate) is_software_named: AtomicBool,
 }
 
 /// The connection must end after the replies that are in flight.
@@ -154,6 +157,7 @@ impl Connection {
             local_address: self.local_address,
             received,
             connection_id: self.id,
+            is_software_named: self.is_software_named.load(Ordering::Relaxed),
         };
         let reply = self.admit(&guarded, context, request).await;
         Ok(Pending::new(&guarded, reply).holding(slot, permit))
@@ -174,6 +178,9 @@ impl Connection {
         );
         match request {
             Request::ApiVersions(request) => {
+                if api_versions::names_software(&request, guarded.version) {
+                    self.is_software_named.store(true, Ordering::Relaxed);
+                }
                 let answer = api_versions::answer(&request, guarded.version);
                 std::future::ready(Reply::Message(answer)).boxed()
             }

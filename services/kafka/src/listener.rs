@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use esker_env::{Env, Shutdown, TaskFailure, TaskGroup};
@@ -164,6 +165,7 @@ impl Listener {
             client_address: peer,
             local_address: stream.local_addr().unwrap_or(self.local_address),
             id,
+            is_software_named: AtomicBool::default(),
         }
     }
 }

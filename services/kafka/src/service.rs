@@ -27,6 +27,8 @@ pub struct RequestContext {
     pub received: MonotonicTime,
     /// Counts connections of this process from 1.
     pub connection_id: u64,
+    /// Whether the client has said on this connection what software it is (KIP-511).
+    pub is_software_named: bool,
 }
 
 /// How a request ends.

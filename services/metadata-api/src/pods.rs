@@ -52,6 +52,12 @@ impl Roles {
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// Whether one of `other` is among these.
+    #[must_use]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// Where something is reached: a host name or an address, and a port.

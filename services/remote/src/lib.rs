@@ -34,4 +34,4 @@ pub use config::{Deadlines, KeepAlive, RemoteConfig, RemoteConfigError, ServerCo
 pub use metrics::{ClientMetrics, ServerMetrics};
 pub use protocol::{PROTOCOL_MAX, PROTOCOL_MIN, Protocols};
 pub use server::{BindError, LeaderHint, NoHint, RemoteServer, ServerParts};
-pub use tls::{ClientTls, Identity, ServerTls, TlsError};
+pub use tls::{ClientTls, Identity, PeerName, ServerTls, TlsError};

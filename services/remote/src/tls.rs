@@ -41,6 +41,18 @@ pub struct ServerTls {
     pub ca: Option<PathBuf>,
 }
 
+/// What a certificate must be for: a DNS name without wildcards, or an IP address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerName(ServerName<'static>);
+
+impl PeerName {
+    /// `None`: it is neither, and no certificate can be for it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        ServerName::try_from(text.to_owned()).ok().map(Self)
+    }
+}
+
 /// TLS of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTls {
@@ -49,7 +61,7 @@ pub struct ClientTls {
     /// Who the client is, for servers that ask.
     pub identity: Option<Identity>,
     /// The name that servers' certificates must have; `None`: the host of the address dialled.
-    pub server_name: Option<String>,
+    pub server_name: Option<PeerName>,
 }
 
 /// Certificates that cannot be used.
@@ -304,10 +316,15 @@ pub(crate) async fn connect(
     address: &str,
     stream: TcpStream,
 ) -> io::Result<client::TlsStream<TcpStream>> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
-    let name = ServerName::try_from(name)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let name = match &tls.server_name {
+        Some(PeerName(name)) => name.clone(),
+        None => ServerName::try_from(host(address).to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
+    };
     connector.connect(name, stream).await
+}
+
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }

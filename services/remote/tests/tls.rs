@@ -15,7 +15,7 @@ use esker_metadata_api::{Admin as _, MetadataError};
 use esker_remote::limits::{CERTIFICATES_AGE_MAX, PEM_BYTES_MAX};
 use esker_remote::{
     BindError, BlockAnswer, BlockAsk, BlockError, ClientTls, ConnectError, Identity, PeerCondition,
-    RemoteServer, ServerConfig, ServerParts, ServerTls, TlsError,
+    PeerName, RemoteServer, ServerConfig, ServerParts, ServerTls, TlsError,
 };
 use esker_types::{MonotonicTime, ProducerId, Timestamp};
 use futures::future::BoxFuture;
@@ -168,6 +168,61 @@ async fn blocks_are_for_processes_with_a_certificate_only() {
     serving.stop().await;
 }
 
+/// One certificate for all, and processes that are reached by addresses which no certificate knows.
+#[tokio::test]
+async fn a_name_set_beside_the_address_is_the_one_that_certificates_must_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = Authority::new(directory.path(), "ca");
+    let shared = ca.sign("shared", "*.metadata.esker.svc");
+    let blocks = ScriptedBlocks::new([BlockAnswer::NotHere]);
+    let parts = ServerParts::of_blocks(CLUSTER, blocks.clone());
+    let serving = Serving::start(secured(shared.clone(), Some(&ca)), parts).await;
+    let asked = |name: Option<&str>| {
+        let mut tls = trusting(&ca, Some(shared.clone()));
+        tls.server_name = name.map(|name| PeerName::parse(name).unwrap());
+        let client = BlocksClient::start(|config| config.tls = Some(tls));
+        async move {
+            let told = client
+                .ask(serving.address, question(0, BlockAsk::Hot))
+                .await;
+            client.stop().await;
+            told
+        }
+    };
+
+    let held = asked(Some("pod-0.metadata.esker.svc")).await;
+    let other = asked(Some("pod-0.metadata.other.svc")).await;
+    let by_address = asked(None).await;
+
+    assert_eq!(held, Ok(BlockAnswer::NotHere));
+    assert_eq!(other, Err(BlockError::NotConnected));
+    assert_eq!(by_address, Err(BlockError::NotConnected));
+    assert_eq!(blocks.asked(), 1);
+    serving.stop().await;
+}
+
+#[test]
+fn a_name_is_of_dns_or_an_address() {
+    for good in [
+        "a",
+        "pod-0.metadata.esker.svc.cluster.local",
+        "10.1.2.3",
+        "::1",
+    ] {
+        assert!(PeerName::parse(good).is_some(), "{good}");
+    }
+    for bad in [
+        "",
+        "*.metadata.esker",
+        "a b",
+        "pod:9094",
+        "[::1]",
+        &"a".repeat(254),
+    ] {
+        assert!(PeerName::parse(bad).is_none(), "{bad}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_ca_clients_need_no_certificate_and_check_the_servers_name() {
     let directory = tempfile::tempdir().unwrap();
@@ -176,7 +231,7 @@ async fn without_a_ca_clients_need_no_certificate_and_check_the_servers_name() {
     let service = service();
     let serving = Serving::start(secured(server, None), parts(&service)).await;
     let named = ClientTls {
-        server_name: Some("metadata.esker".to_owned()),
+        server_name: PeerName::parse("metadata.esker"),
         ..trusting(&ca, None)
     };
 

@@ -139,7 +139,8 @@ impl Engine {
             self.counters.inserts_left_out.fetch_add(1, Relaxed);
             return;
         };
-        self.store.put(key, allowance.pay_for(object), Heat::Hot);
+        let (object, now) = (allowance.pay_for(object), self.env.clock.now());
+        self.store.put(key, object, Heat::Hot, now);
         self.counters.inserts.fetch_add(1, Relaxed);
     }
 
@@ -361,7 +362,8 @@ impl Engine {
         match &outcome {
             Ok(bytes) => {
                 if u64::try_from(bytes.len()).is_ok_and(|len| len <= self.store.entry_bytes_max()) {
-                    self.store.put(key, bytes.clone(), errand.heat);
+                    let now = self.env.clock.now();
+                    self.store.put(key, bytes.clone(), errand.heat, now);
                 }
             }
             // Told by whoever gives up for it.

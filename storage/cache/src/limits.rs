@@ -13,6 +13,8 @@ pub const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const READ_BLOCKS_PARALLEL: usize = 16;
 /// Blocks found wrong that are remembered until they came from the bucket.
 pub const DISTRUSTED_BLOCKS_MAX: usize = 10_000;
+/// Entries that are favoured because they are new; past it the oldest are ordinary ones early.
+pub const HOT_ENTRIES_MAX: usize = 100_000;
 /// Parts of the cache that are locked apart.
 pub const SHARDS_MAX: usize = 16;
 

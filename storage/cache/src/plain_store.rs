@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use esker_types::{Planted, SessionId, planted};
+use esker_types::{MonotonicTime, Planted, SessionId, planted};
 
 use crate::Heat;
 use crate::key::EntryKey;
@@ -74,7 +74,7 @@ impl Store for PlainStore {
         Some(bytes)
     }
 
-    fn put(&self, key: EntryKey, bytes: Bytes, _heat: Heat) {
+    fn put(&self, key: EntryKey, bytes: Bytes, _heat: Heat, _now: MonotonicTime) {
         let key = kept_under(key);
         assert!(weight(&bytes) <= self.capacity_bytes, "one entry fits");
         let mut entries = self.lock();

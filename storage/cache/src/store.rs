@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use esker_types::MonotonicTime;
 
 use crate::Heat;
 use crate::key::EntryKey;
@@ -11,8 +12,8 @@ use crate::key::EntryKey;
 pub(crate) trait Store: Debug + Send + Sync + 'static {
     /// The entry, which counts as a use of it.
     fn get(&self, key: &EntryKey) -> Option<Bytes>;
-    /// Puts an entry in; one that is there under the key is replaced.
-    fn put(&self, key: EntryKey, bytes: Bytes, heat: Heat);
+    /// Puts an entry in at this time; one that is there under the key is replaced.
+    fn put(&self, key: EntryKey, bytes: Bytes, heat: Heat, now: MonotonicTime);
     /// Takes an entry out.
     fn remove(&self, key: &EntryKey);
     /// Bytes of all entries.

@@ -16,7 +16,10 @@ use esker_e2e::{
 use esker_env::{Env, Shutdown};
 use esker_kafka::client::{Client, NewTopic};
 use esker_kafka::messages::fetch_request::{FetchPartition, FetchTopic};
-use esker_kafka::messages::{ApiKey, FetchRequest, FetchResponse, StrBytes, TopicName};
+use esker_kafka::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, StrBytes,
+    TopicName,
+};
 use esker_record::Compression;
 use futures::future::join_all;
 use rustix::process::Signal;
@@ -29,6 +32,7 @@ const ROUNDS: u64 = 2;
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(9);
 /// The promise is 10 s from the kill of a leader to acknowledgements that flow.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
+const API_VERSIONS: (ApiKey, i16) = (ApiKey::ApiVersions, 3);
 const FETCH: (ApiKey, i16) = (ApiKey::Fetch, 11);
 
 #[expect(
@@ -86,7 +90,11 @@ async fn count(member: &ClusterMember, name: &str) -> anyhow::Result<u64> {
 }
 
 /// Kafka's own Fetch at one process, and whom it names.
-async fn preferred_reader(member: &ClusterMember, partition: i32) -> anyhow::Result<(i32, usize)> {
+async fn preferred_reader(
+    member: &ClusterMember,
+    partition: i32,
+    is_named: bool,
+) -> anyhow::Result<(i32, usize)> {
     let wanted = FetchPartition::default()
         .with_partition(partition)
         .with_partition_max_bytes(1 << 20);
@@ -100,6 +108,12 @@ async fn preferred_reader(member: &ClusterMember, partition: i32) -> anyhow::Res
         .with_topics(vec![topic]);
     let mut connection = Connection::open(member.process.kafka).await?;
     let limit = Duration::from_secs(10);
+    if is_named {
+        let name = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("esker-e2e"))
+            .with_client_software_version(StrBytes::from_static_str("1"));
+        let _: ApiVersionsResponse = connection.ask(API_VERSIONS, &name, limit).await?;
+    }
     let response: FetchResponse = connection.ask(FETCH, &request, limit).await?;
     let mut answers = response
         .responses
@@ -142,14 +156,53 @@ async fn clients_are_sent_by_role_through_one_bootstrap_address() -> anyhow::Res
     for member in &cluster.fetch {
         ensure!(count(member, "esker_ingest_batches_total").await? == 0);
     }
-    let (reader, bytes) = preferred_reader(&cluster.ingest[0], 0).await?;
+    let (reader, bytes) = preferred_reader(&cluster.ingest[0], 0, true).await?;
     ensure!(
         [101, 102].contains(&reader) && bytes == 0,
         "{reader} {bytes}"
     );
-    let (reader, bytes) = preferred_reader(&cluster.fetch[0], 0).await?;
+    let (reader, bytes) = preferred_reader(&cluster.ingest[0], 0, false).await?;
+    ensure!(reader == -1 && bytes > 0, "unnamed: {reader} {bytes}");
+    let (reader, bytes) = preferred_reader(&cluster.fetch[0], 0, true).await?;
     ensure!(reader == -1 && bytes > 0, "{reader} {bytes}");
     proved(&format!("leaders {leaders:?}, readers sent to fetch"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_wall_between_roles_clients_meet_the_processes_of_one() -> anyhow::Result<()> {
+    let store = TestStore::start(StoreKind::Minio).await?;
+    let more = ["--clients-see", "role"].map(str::to_owned);
+    let cluster = TestCluster::start_with(&store, ClusterShape::USUAL, &more).await?;
+    let bootstrap = cluster.ingest[0].process.kafka.to_string();
+    let (producer, consumer) = (
+        Client::connect(&bootstrap, "e2e", Env::system()).await?,
+        client(&cluster).await?,
+    );
+    create_topic(&producer).await?;
+    brokers_become(&producer, &BTreeSet::from([1, 2, 3])).await?;
+    brokers_become(&consumer, &BTreeSet::from([101, 102])).await?;
+
+    for partition in 0..PARTITIONS {
+        let values = (0..10).map(|number| padded(&format!("1:{number}"), 100));
+        let batch = batch_of(values, Compression::None, None)?;
+        producer.produce(TOPIC, partition, batch).await?;
+    }
+    let log = read_all(&consumer, TOPIC, PARTITIONS).await?;
+
+    ensure!(log.partitions.values().all(|records| records.len() == 10));
+    let (_, leaders) = map(&consumer).await?;
+    ensure!(leaders.keys().eq(&[101, 102]), "{leaders:?}");
+    for member in &cluster.ingest {
+        ensure!(count(member, "esker_fetch_records_bytes_total").await? == 0);
+    }
+    for member in &cluster.fetch {
+        ensure!(count(member, "esker_fetch_records_bytes_total").await? > 0);
+        ensure!(count(member, "esker_ingest_batches_total").await? == 0);
+    }
+    let (reader, bytes) = preferred_reader(&cluster.ingest[0], 0, true).await?;
+    ensure!(reader == -1 && bytes > 0, "{reader} {bytes}");
+    proved("producers met ingest processes and consumers fetch processes, no other");
     Ok(())
 }
 

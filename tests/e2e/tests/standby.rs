@@ -223,6 +223,21 @@ struct Woken {
     asked: u64,
 }
 
+/// Until no thread runs: one of them takes the signal when it gets a processor and stops the
+/// others, which until then may take a request in and put it, as a leader may.
+async fn until_stopped(process: &EskerProcess) -> anyhow::Result<()> {
+    let tasks = format!("/proc/{}/task", process.id());
+    retried(Duration::from_secs(5), async || {
+        for task in std::fs::read_dir(&tasks)? {
+            let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+            let state = stat.rsplit(") ").next();
+            ensure!(state.is_some_and(|state| state.starts_with('T')), "{stat}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn stop_and_wake(
     leader: &mut EskerProcess,
     standby: &mut EskerProcess,
@@ -232,6 +247,7 @@ async fn stop_and_wake(
     let mut held = Connection::open(leader.kafka).await?;
     leader.signal(Signal::STOP)?;
     let stopped = clock.now();
+    until_stopped(leader).await?;
     held.sending.send(PRODUCE, &late_produce(0)?).await?;
     held.sending.send(LIST, &latest()).await?;
     standby.wait_until_ready().await?;
@@ -337,6 +353,41 @@ async fn a_second_process_refuses_a_directory_in_use() -> anyhow::Result<()> {
     );
     proved(&format!(
         "a second process on one directory ends with {status}: in use"
+    ));
+    Ok(())
+}
+
+/// An address that goes with its process, as a pod's does, refuses while clients come to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_process_refuses_for_as_long_as_it_is_set_before_it_ends() -> anyhow::Result<()> {
+    const DELAY: Duration = Duration::from_secs(2);
+    let store = TestStore::start(StoreKind::Directory).await?;
+    let mut arguments = arguments(&store, "delayed")?;
+    let delay = DELAY.as_millis().to_string();
+    arguments.more.extend(["--exit-delay-ms".to_owned(), delay]);
+    let mut process = EskerProcess::start(&arguments).await?;
+    let clock = Env::system().clock;
+
+    process.signal(Signal::TERM)?;
+    let (kafka, http) = (process.kafka, process.http);
+    retried(Duration::from_secs(10), async || {
+        for address in [kafka, http] {
+            let refused = tokio::net::TcpStream::connect(address).await;
+            ensure!(refused.is_err(), "{address} is open");
+        }
+        Ok(())
+    })
+    .await?;
+    let refuses_from = clock.now();
+    let is_there = process.ended()?.is_none();
+    let status = process.wait_for_end(Duration::from_secs(10)).await?;
+
+    let waited = clock.now().since(refuses_from);
+    ensure!(is_there && status.success(), "it ended with {status}");
+    ensure!(waited > DELAY / 2, "it ended after {waited:?}");
+    proved(&format!(
+        "a stopped process refuses connections for {} ms, then ends",
+        waited.as_millis()
     ));
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use esker_e2e::{TestStore, esker};
 use serde::Serialize;
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// Whether the bucket was audited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

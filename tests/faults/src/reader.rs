@@ -12,11 +12,15 @@ use esker_history::format::{Done, Isolation, Operation, Poll, Read};
 use esker_kafka::KafkaError;
 use esker_kafka::messages::fetch_request::{FetchPartition, FetchTopic};
 use esker_kafka::messages::fetch_response::PartitionData;
-use esker_kafka::messages::{ApiKey, FetchRequest, FetchResponse, StrBytes, TopicName};
+use esker_kafka::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, StrBytes,
+    TopicName,
+};
 use esker_record::{ReadLimits, Record, read_records, split_batches};
 
 use crate::recorder::{End, Recorder, key, nothing, value};
 
+const API_VERSIONS: (ApiKey, i16) = (ApiKey::ApiVersions, 3);
 const FETCH: (ApiKey, i16) = (ApiKey::Fetch, 12);
 const WAIT_MS: i32 = 200;
 const PARTITION_BYTES_MAX: i32 = 256 * 1024;
@@ -95,12 +99,24 @@ impl Reader {
         while !stop.is_requested() {
             let (name, address) = pods.get(turn % pods.len()).context("a pod")?;
             turn += 1;
-            if let Ok(mut connection) = Connection::open(*address).await {
+            if let Ok(mut connection) = Connection::open(*address).await
+                && self.introduce(&mut connection).await
+            {
                 while !stop.is_requested() && self.poll(name, &mut connection).await? {}
             }
             clock.sleep(PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Says what it is, as clients do that are sent to other pods; false without an answer.
+    async fn introduce(&self, connection: &mut Connection) -> bool {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("esker-faults"))
+            .with_client_software_version(StrBytes::from_static_str("1"));
+        let asked = connection.ask(API_VERSIONS, &request, self.answer_within);
+        let told: anyhow::Result<ApiVersionsResponse> = asked.await;
+        told.is_ok()
     }
 
     /// One fetch of all its partitions; false when this connection is of no more use.

@@ -1,8 +1,10 @@
 //! DescribeGroups and ListGroups, all versions.
 
 use bytes::Bytes;
+use esker_admin::AdminConfig;
 use esker_kafka::messages::{
-    DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsRequest, ListGroupsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, ListGroupsRequest,
+    ListGroupsResponse,
 };
 use esker_kafka::{Api, Request};
 use esker_metadata_api::{
@@ -10,7 +12,7 @@ use esker_metadata_api::{
     MetadataError,
 };
 
-use crate::wire::{World, body, group, text, versions, world};
+use crate::wire::{World, body, group, pod, text, versions, world, world_of};
 
 const STATES: [(GroupState, &str); 5] = [
     (GroupState::Empty, "Empty"),
@@ -225,6 +227,34 @@ async fn all_groups_are_listed_in_every_version() {
             if version >= 5 { "classic" } else { "" }
         );
     }
+}
+
+#[tokio::test]
+async fn each_group_is_listed_by_the_one_process_that_clients_are_sent_to() {
+    let mut told = Vec::new();
+    for here in 1..=3 {
+        let others = (1..=3).filter(|id| *id != here).map(|id| pod(id, None));
+        let world = world_of(AdminConfig::default(), pod(here, None), others.collect());
+        let names: Vec<String> = (0..30).map(|number| format!("g{number}")).collect();
+        let all = names.iter().map(|name| overview(name, GroupState::Empty));
+        world.admin.reply_group(GroupReply::Listed(all.collect()));
+
+        let response = list(&world, 5, ListGroupsRequest::default()).await;
+
+        assert!(!response.groups.is_empty(), "{here} coordinates some");
+        for listed in response.groups {
+            let request = FindCoordinatorRequest::default()
+                .with_coordinator_keys(vec![listed.group_id.0.clone()]);
+            let found = world.ask(6, Request::FindCoordinator(request)).await;
+            let found = body!(FindCoordinator, found);
+            assert_eq!(found.coordinators[0].node_id.0, here);
+            told.push(listed.group_id.to_string());
+        }
+    }
+    told.sort_unstable();
+    let count = told.len();
+    told.dedup();
+    assert_eq!((told.len(), count), (30, 30));
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ pub(crate) fn received(version: i16, request: &Request) -> (RequestContext, Requ
         local_address: ([10, 0, 0, 1], 9092).into(),
         received: MonotonicTime::default(),
         connection_id: 1,
+        is_software_named: true,
     };
     (context, request)
 }

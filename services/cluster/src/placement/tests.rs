@@ -22,6 +22,7 @@ fn placed(members: Vec<Member>, zone: Option<&str>) -> Placement {
         here: members[0].clone(),
         all: members,
         zone: zone.map(str::to_owned),
+        leading: Roles::INGEST,
     }
 }
 
@@ -122,6 +123,35 @@ fn a_group_has_one_coordinator_on_every_process() {
         let named = here.coordinator(group).node_id;
         assert_eq!(named, there.coordinator(group).node_id);
     }
+}
+
+#[test]
+fn within_a_role_everybody_named_has_it() {
+    let (ingest, fetch) = (Roles::INGEST, Roles::FETCH);
+    let seen_by = |here: i32, role: Roles| {
+        let others = [(1, ingest), (2, ingest), (3, fetch), (4, fetch)].into_iter();
+        let others = others.filter(|(node_id, _)| *node_id != here);
+        let mut all = vec![member(here, role, None)];
+        all.extend(others.map(|(node_id, roles)| member(node_id, roles, None)));
+        placed(all, None).within(role)
+    };
+    let (writers, readers) = (seen_by(1, ingest), seen_by(3, fetch));
+    let ids = |placement: &Placement| placement.all().iter().map(|one| one.node_id).sum::<i32>();
+    assert_eq!((ids(&writers), ids(&readers)), (3, 7));
+
+    let mut leaders = BTreeMap::new();
+    for partition in partitions(64) {
+        let leader = readers.leader(topic(), partition).node_id;
+        let reader = readers.reader(topic(), partition, None).node_id;
+        assert_eq!(leader, reader, "nobody is sent on");
+        *leaders.entry(leader).or_insert(0) += 1;
+        let replicas = |placement: &Placement| placement.replicas(topic(), partition, 3);
+        assert!(replicas(&readers).iter().all(|id| *id > 2));
+        assert!(replicas(&writers).iter().all(|id| *id <= 2));
+        assert_eq!(writers.reader(topic(), partition, None), writers.here());
+    }
+    assert_eq!(leaders.len(), 2, "both serve");
+    assert!(readers.coordinator("group").node_id > 2);
 }
 
 #[test]

@@ -51,11 +51,13 @@ pub(crate) const ROLE: &str = "role";
 pub(crate) const METADATA: &str = "metadata";
 pub(crate) const ZONE: &str = "zone";
 pub(crate) const ZONE_MAP: &str = "zone-map";
+pub(crate) const CLIENTS_SEE: &str = "clients-see";
 pub(crate) const INTERNAL_LISTEN: &str = "internal-listen";
 pub(crate) const INTERNAL_ADVERTISE: &str = "internal-advertise";
 pub(crate) const INTERNAL_TLS_CERT: &str = "internal-tls-cert";
 pub(crate) const INTERNAL_TLS_KEY: &str = "internal-tls-key";
 pub(crate) const INTERNAL_TLS_CA: &str = "internal-tls-ca";
+pub(crate) const INTERNAL_TLS_NAME: &str = "internal-tls-name";
 pub(crate) const CLUSTER_ID: &str = "cluster-id";
 pub(crate) const NODE_ID: &str = "node-id";
 pub(crate) const KAFKA_LISTEN: &str = "kafka-listen";
@@ -83,6 +85,7 @@ pub(crate) const GROUP_DELAY_MS: &str = "group-initial-rebalance-delay-ms";
 pub(crate) const CHECKPOINT_INTERVAL_MS: &str = "checkpoint-interval-ms";
 pub(crate) const STALL_DEADLINE_MS: &str = "stall-deadline-ms";
 pub(crate) const DRAIN_TIMEOUT_MS: &str = "drain-timeout-ms";
+pub(crate) const EXIT_DELAY_MS: &str = "exit-delay-ms";
 pub(crate) const LOG_FORMAT: &str = "log-format";
 pub(crate) const LOG_LEVEL: &str = "log-level";
 
@@ -120,6 +123,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
          network counts",
     ),
     Setting::new(
+        CLIENTS_SEE,
+        "WHOM",
+        Some("all"),
+        "Which processes Kafka clients of this one are told of: all, or those that share a role \
+         with it, which lead and serve among themselves",
+    ),
+    Setting::new(
         INTERNAL_LISTEN,
         "ADDRESS",
         None,
@@ -148,6 +158,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "FILE",
         None,
         "PEM certificates of who may sign those of other processes: each must show one",
+    ),
+    Setting::new(
+        INTERNAL_TLS_NAME,
+        "NAME",
+        None,
+        "The name that certificates of others must have [default: the host of their address]",
     ),
     Setting::new(
         KAFKA_LISTEN,
@@ -309,6 +325,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "MS",
         Some("25000"),
         "Bound of the graceful stop after SIGTERM",
+    ),
+    Setting::new(
+        EXIT_DELAY_MS,
+        "MS",
+        Some("0"),
+        "How long it refuses connections before it ends, once it has stopped: while clients are \
+         still sent to an address that ends with the process",
     ),
     Setting::new(
         LOG_FORMAT,

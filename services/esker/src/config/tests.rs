@@ -127,6 +127,10 @@ fn roles_in_processes_of_their_own_must_find_each_other() {
         settings(&[("internal-tls-cert", "a.pem")]),
         ["internal-tls-cert"]
     );
+    assert_eq!(
+        settings(&[("internal-tls-name", "pod.example")]),
+        ["internal-tls-name"]
+    );
     assert_eq!(settings(&[("zone", "a,b")]), ["zone"]);
     let addresses = vec!["h:1"; METADATA_ADDRESSES_MAX + 1].join(",");
     assert_eq!(settings(&[("metadata", &addresses)]), ["metadata"]);
@@ -141,6 +145,26 @@ fn roles_in_processes_of_their_own_must_find_each_other() {
     assert_eq!(pod.internal.metadata[1].host, "::1");
     assert_eq!(pod.node_id, None, "drawn");
     assert_eq!(parse(&[]).unwrap().node_id, Some(1));
+}
+
+#[test]
+fn certificates_of_others_are_for_the_name_that_is_set() {
+    let files = |name| {
+        parse(&[
+            ("internal-tls-cert", "a.pem"),
+            ("internal-tls-key", "b.pem"),
+            ("internal-tls-ca", "c.pem"),
+            ("internal-tls-name", name),
+        ])
+    };
+
+    let sound = files("pod.example").unwrap();
+    let mistakes = files("*.example").unwrap_err();
+
+    let name = sound.internal.tls.unwrap().name;
+    assert!(name.is_some() && name == PeerName::parse("pod.example"));
+    assert_eq!(mistakes.0.len(), 1);
+    assert_eq!(mistakes.0[0].setting, "internal-tls-name");
 }
 
 #[test]

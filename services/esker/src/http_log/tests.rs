@@ -103,9 +103,7 @@ impl World {
             env: env.clone(),
             cluster,
             address: "127.0.0.1:1".to_owned(),
-            probe: Arc::new(HttpProbe {
-                clock: Arc::clone(&env.clock),
-            }),
+            probe: Arc::new(HttpProbe::new(Arc::clone(&env.clock))),
         };
         let (service, _, task) = MetadataService::start(MetadataConfig::default(), parts);
         let stopped = shutdown.clone();

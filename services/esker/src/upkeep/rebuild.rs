@@ -209,9 +209,7 @@ pub(crate) async fn run(
     };
     let opened = open(config, access, &env).await;
     let opened = opened.map_err(|error| unreadable("open the bucket", &error))?;
-    let probe = HttpProbe {
-        clock: Arc::clone(&env.clock),
-    };
+    let probe = HttpProbe::new(Arc::clone(&env.clock));
     let look = arguments.look;
     let bar = Bar::start(look.plainness);
     let rebuilt = esker_audit::rebuild(&opened.parts, &plan, &probe, &bar);

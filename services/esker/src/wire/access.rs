@@ -40,7 +40,7 @@ pub(super) fn client_tls(internal: &InternalSettings) -> Option<ClientTls> {
             certificate: files.certificates.clone(),
             key: files.key.clone(),
         }),
-        server_name: None,
+        server_name: files.name.clone(),
     })
 }
 

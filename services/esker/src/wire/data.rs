@@ -110,6 +110,7 @@ fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
         auto_create_topics: config.auto_create_topics,
         partition_count_default: config.default_partitions,
         zone_map: Arc::clone(&config.zone_map),
+        within: config.clients_within(),
         ..AdminConfig::default()
     }
 }
@@ -173,7 +174,10 @@ pub(super) async fn build(
         log_index: Arc::clone(&access.log_index),
         admin: Arc::clone(&access.admin),
         cache: Arc::clone(&cache),
-        placement: Some(Arc::new(ReadersElsewhere::new(membership.clone()))),
+        placement: Some(Arc::new(ReadersElsewhere::new(
+            membership.clone(),
+            config.clients_within(),
+        ))),
         env: env.clone(),
     };
     let held_bytes = u32::try_from(cache_config.held_bytes).unwrap_or(u32::MAX);

@@ -43,6 +43,7 @@ fn ready(extents: &[IndexExtent]) -> Located {
         marks: Marks::default(),
         extents: extents.to_vec(),
         hot: false,
+        grew: None,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Marks never fall, knowledge is bounded, watchers are woken.
 
+use std::time::Duration;
+
 use esker_types::{
     ByteRange, ChainIndex, PartitionIndex, SegmentId, SessionId, Timestamp, TopicId,
 };
@@ -31,15 +33,21 @@ fn extent(base: u64, end: u64) -> IndexExtent {
     }
 }
 
+/// When the push told of an end.
+fn pushed_at(to: u64) -> MonotonicTime {
+    MonotonicTime::from_start(Duration::from_millis(to))
+}
+
 /// One extent of `partition` from `from` to `to`, told by the push.
 fn push(view: &View, partition: u32, from: u64, to: u64) {
-    view.advance(&PartitionAdvance {
+    let advance = PartitionAdvance {
         topic_partition: at(partition),
         log_start: Offset::ZERO,
         high_watermark: offset(to),
         extents: vec![extent(from, to)],
         previous_high_watermark: offset(from),
-    });
+    };
+    view.advance(&advance, pushed_at(to));
 }
 
 fn limits() -> ViewLimits {
@@ -196,6 +204,27 @@ fn only_a_reader_close_to_the_end_is_hot() {
 }
 
 #[test]
+fn a_stretch_tells_when_the_feed_last_told_that_the_log_grew() {
+    let view = View::new(limits());
+    push(&view, 0, 0, 4);
+    push(&view, 0, 4, 9);
+    let start = PartitionAdvance {
+        topic_partition: at(0),
+        log_start: offset(1),
+        high_watermark: offset(9),
+        extents: Vec::new(),
+        previous_high_watermark: offset(9),
+    };
+    view.advance(&start, pushed_at(10));
+    let Found::Extents(stretch) = view.find(at(0), offset(5), 1) else {
+        panic!("5 is known");
+    };
+
+    assert_eq!(stretch.marks.log_start, offset(1));
+    assert_eq!(stretch.grew, Some(pushed_at(9)), "its start alone rose");
+}
+
+#[test]
 fn a_reader_that_catches_up_does_not_displace_the_tail() {
     let view = View::new(limits());
     view.begin_generation();
@@ -242,8 +271,8 @@ fn log_start_moves_up_and_what_lies_below_is_forgotten() {
         previous_high_watermark: offset(9),
     };
 
-    view.advance(&start(6));
-    view.advance(&start(2));
+    view.advance(&start(6), pushed_at(1));
+    view.advance(&start(2), pushed_at(2));
 
     assert_eq!(view.marks(at(0)).unwrap().log_start, offset(6));
     assert!(matches!(

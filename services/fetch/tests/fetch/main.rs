@@ -4,6 +4,7 @@
 
 mod lag;
 mod offsets;
+mod paced;
 mod peers;
 mod protocol;
 mod random;

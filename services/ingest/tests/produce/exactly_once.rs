@@ -109,6 +109,7 @@ fn context(stores: &Stores) -> RequestContext {
         local_address: address,
         received: stores.env.clock.now(),
         connection_id: 1,
+        is_software_named: true,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::request::{Response, request_header_version};
 #[derive(Debug, Default)]
 struct Scripted {
     admitted: Mutex<Vec<i32>>,
+    named: Mutex<Vec<bool>>,
     held: Mutex<BTreeMap<i32, oneshot::Receiver<Reply>>>,
 }
 
@@ -54,6 +55,7 @@ impl Service for Scripted {
     ) -> BoxFuture<'_, BoxFuture<'static, Reply>> {
         let id = context.correlation_id;
         self.admitted.lock().unwrap().push(id);
+        self.named.lock().unwrap().push(context.is_software_named);
         let held = self.held.lock().unwrap().remove(&id);
         let reply = usual(&request);
         let reply = async move {
@@ -93,6 +95,7 @@ fn bench(config: ListenerConfig, socket_bytes: usize) -> Bench {
         client_address: SocketAddr::from(([127, 0, 0, 1], 1)),
         local_address: SocketAddr::from(([127, 0, 0, 1], 2)),
         id: 1,
+        is_software_named: AtomicBool::default(),
     };
     let mut tasks = TaskGroup::new("test");
     let (reader, writer) = tokio::io::split(server);
@@ -335,6 +338,30 @@ async fn api_versions_in_an_unknown_version_is_answered_in_version_0_and_the_con
 
     assert_eq!(refused, (5, vec![0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]));
     assert_eq!(bench.reply().await.unwrap().0, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_tell_whether_the_client_has_said_what_software_it_is() {
+    let mut bench = small();
+    let unnamed = Request::ApiVersions(ApiVersionsRequest::default());
+    let named = ApiVersionsRequest::default()
+        .with_client_software_name("a-client".into())
+        .with_client_software_version("1.0".into());
+
+    // One of version 2 has no name, one of version 3 must have one.
+    for (request, version) in [
+        (&unnamed, 2),
+        (&unnamed, 3),
+        (&Request::ApiVersions(named), 3),
+    ] {
+        let asked = frame(request, version, 1);
+        bench.client.write_all(&asked).await.unwrap();
+        bench.reply().await.unwrap();
+        bench.send(&heartbeat(), 2).await;
+        bench.reply().await.unwrap();
+    }
+
+    assert_eq!(*bench.service.named.lock().unwrap(), [false, false, true]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Does a reader that catches up disturb those at the tail?
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use esker_env::Env;
 use esker_kafka::client::{Client, FetchOptions};
@@ -26,6 +27,10 @@ enum CatchUp {
 /// A second of reading at a time, so that the last one ends soon after the load.
 const LIGHT_SECONDS: u64 = 1;
 
+/// How long a producer's start is left out, its JVM's compilation above all; no more than a quarter
+/// of the run.
+const START: Duration = Duration::from_secs(5);
+
 /// Three runs of equal length on one topic each: quiet, then beside one and the other reader.
 pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
     let mut quiet = tailed(on, plan, "tail-quiet", CatchUp::Nobody).await?;
@@ -46,7 +51,7 @@ pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
     ]))
 }
 
-/// Milliseconds from the producer's timestamp to the receipt, of each batch.
+/// Milliseconds from the producer's timestamp to the receipt, of each batch behind the start.
 async fn tailed(
     on: &Running,
     plan: &Plan,
@@ -56,7 +61,9 @@ async fn tailed(
     topic(on, name).await?;
     let tools = Tools::new(on.bootstrap)?;
     let over = AtomicBool::new(false);
-    let readers = join_all((0..PARTITIONS).map(|partition| follow(on, name, partition, &over)));
+    let start = START.min(Duration::from_secs(plan.seconds) / 4);
+    let follow = |partition| follow(on, name, partition, start, &over);
+    let readers = join_all((0..PARTITIONS).map(follow));
     let records = MODERATE_PER_SECOND * plan.seconds;
     let load = async {
         let per_second = i64::try_from(MODERATE_PER_SECOND)?;
@@ -92,17 +99,27 @@ async fn follow(
     on: &Running,
     topic: &str,
     partition: i32,
+    start: Duration,
     over: &AtomicBool,
 ) -> anyhow::Result<Vec<i64>> {
     let env = Env::system();
     let client = Client::connect(&on.bootstrap.to_string(), "tail", env.clone()).await?;
     let mut offset = 0;
     let mut ages = Vec::new();
+    let mut begun = None;
     while !over.load(Ordering::Relaxed) {
         let options = FetchOptions::default();
         let fetched = client.fetch(topic, partition, offset, options).await?;
         let now = env.clock.wall().millis();
-        offset = note(&fetched.records, now, offset, &mut ages)?;
+        let mut seen = Vec::new();
+        offset = note(&fetched.records, now, offset, &mut seen)?;
+        if seen.is_empty() {
+            continue;
+        }
+        let begun = *begun.get_or_insert_with(|| env.clock.now());
+        if env.clock.now().since(begun) >= start {
+            ages.extend(seen);
+        }
     }
     Ok(ages)
 }

@@ -29,7 +29,8 @@ const CACHE_BYTES: u64 = 64 * MIB;
 const PRODUCE_BYTES: u64 = 32 * MIB;
 /// Allocator, connections, the kernel's view of freed memory.
 const SLACK_BYTES: u64 = 96 * MIB;
-const CONSUMERS: i64 = 24;
+/// Beside a tail each is given 2 MiB at first: together more than all that the cache holds.
+const CONSUMERS: i64 = 64;
 const PRODUCERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 

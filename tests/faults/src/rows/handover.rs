@@ -11,8 +11,8 @@ use crate::scene::Scene;
 
 /// The promise: acknowledgements resume within 10 s; the clients need a moment to notice.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(12);
-/// A look at a process that does not answer takes 2 s, as long as the pause between two looks; the
-/// clients wait for 3 s.
+/// A look at a process that does not answer takes 1.5 s, as long as the pause between two looks;
+/// the clients wait for 3 s.
 const TAKEN_OVER_FROM_SILENT_WITHIN: Duration = Duration::from_secs(15);
 /// Turns of a pair that is cut apart: first seconds apart, then several.
 const TURNS_PER_MINUTE_MAX: f64 = 30.0;

@@ -241,6 +241,7 @@ impl World {
             local_address: address,
             received: self.env.clock.now(),
             connection_id: 1,
+            is_software_named: true,
         }
     }
 
