@@ -18,10 +18,10 @@
 {{- if $isDistributed -}}
 {{- include "esker.checkDistributed" . -}}
 {{- end -}}
-{{- $owned := list "ESKER_STORE" "ESKER_ROLE" "ESKER_METADATA" "ESKER_ZONE" "ESKER_DRAIN_TIMEOUT_MS"
+{{- $owned := list "ESKER_STORE" "ESKER_ROLE" "ESKER_METADATA" "ESKER_ZONE" "ESKER_DRAIN_TIMEOUT_MS" "ESKER_EXIT_DELAY_MS"
       "ESKER_KAFKA_LISTEN" "ESKER_HTTP_LISTEN" "ESKER_HTTP_ADVERTISE"
       "ESKER_INTERNAL_LISTEN" "ESKER_INTERNAL_ADVERTISE"
-      "ESKER_INTERNAL_TLS_CERT" "ESKER_INTERNAL_TLS_KEY" "ESKER_INTERNAL_TLS_CA" -}}
+      "ESKER_INTERNAL_TLS_CERT" "ESKER_INTERNAL_TLS_KEY" "ESKER_INTERNAL_TLS_CA" "ESKER_INTERNAL_TLS_NAME" -}}
 {{- range $pool := (include "esker.pools" . | fromJson).pools -}}
 {{- range $pool.extraEnv -}}
 {{- if has .name $owned -}}

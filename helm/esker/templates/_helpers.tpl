@@ -82,9 +82,9 @@ produce-buffer-bytes = {{ mul $produce 1048576 }}
 cache-bytes = {{ mul $cache 1048576 }}
 {{- end }}
 
-{{/* `esker serve` waits up to drainSeconds + 5 for its fronts and as long for its metadata service. */}}
+{{/* `esker serve` waits up to drainSeconds + 5 for its fronts and as long for its metadata service, then refuses. */}}
 {{- define "esker.gracePeriod" -}}
-{{- add .Values.preStopSeconds (mul 2 (add .Values.drainSeconds 5)) 5 -}}
+{{- add .Values.preStopSeconds (mul 2 (add .Values.drainSeconds 5)) .Values.exitDelaySeconds 5 -}}
 {{- end }}
 
 {{- define "esker.podSecurity" -}}
@@ -149,6 +149,7 @@ http-listen = "{{ .Values.listenAddress }}:8080"
 advertise = {{ include "esker.bootstrap" . | quote }}
 {{- end }}
 drain-timeout-ms = {{ mul .Values.drainSeconds 1000 }}
+exit-delay-ms = {{ mul .Values.exitDelaySeconds 1000 }}
 {{- if ne $pool.role "metadata" }}
 {{ include "esker.budgets" $pool }}
 {{- end }}

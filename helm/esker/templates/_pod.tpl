@@ -68,7 +68,10 @@ spec:
         - --http-advertise=[$(POD_IP)]:8080
         {{- if eq $pool.role "metadata" }}
         - --internal-advertise=$(POD_NAME).{{ include "esker.metadataDomain" . }}:9094
-        {{- else if not $pool.isOneAddress }}
+        {{- else if ne $pool.role "all" }}
+        - --internal-advertise=[$(POD_IP)]:9094
+        {{- end }}
+        {{- if not (or $pool.isOneAddress (eq $pool.role "metadata")) }}
         - --advertise=[$(POD_IP)]:9092
         {{- end }}
         {{- range $pool.extraArgs }}
@@ -93,13 +96,14 @@ spec:
       envFrom: {{- toYaml . | nindent 8 }}
       {{- end }}
       ports:
-        {{- if eq $pool.role "metadata" }}
-        - name: internal
-          containerPort: 9094
-          protocol: TCP
-        {{- else }}
+        {{- if ne $pool.role "metadata" }}
         - name: kafka
           containerPort: 9092
+          protocol: TCP
+        {{- end }}
+        {{- if ne $pool.role "all" }}
+        - name: internal
+          containerPort: 9094
           protocol: TCP
         {{- end }}
         - name: http

@@ -67,11 +67,15 @@ esker.io/clients: "true"
 {{- join "," $addresses -}}
 {{- end }}
 
+{{/* All show one certificate, and ingest and fetch are reached by address: each is asked for the name of one pod. */}}
+{{- define "esker.internalName" -}}
+{{- default (printf "%s-metadata-0.%s" (include "esker.fullname" .) (include "esker.metadataDomain" .)) .Values.distributed.internalTls.name -}}
+{{- end }}
+
 {{/* Settings between the processes of a cluster. */}}
 {{- define "esker.internal" -}}
-{{- if eq .pool.role "metadata" -}}
 internal-listen = "{{ .root.Values.listenAddress }}:9094"
-{{- else -}}
+{{- if ne .pool.role "metadata" }}
 metadata = {{ include "esker.metadataAddresses" .root | quote }}
 {{- with .pool.zone }}
 zone = {{ . | quote }}
@@ -82,6 +86,7 @@ zone = {{ . | quote }}
 internal-tls-cert = "/etc/esker-tls/{{ .certificateKey }}"
 internal-tls-key = "/etc/esker-tls/{{ .privateKeyKey }}"
 internal-tls-ca = "/etc/esker-tls/{{ .caKey }}"
+internal-tls-name = {{ include "esker.internalName" $.root | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

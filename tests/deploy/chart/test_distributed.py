@@ -225,7 +225,33 @@ def test_certificates_are_where_the_settings_look_for_them():
         assert secret == {"secretName": "internal"}, name
         files = [file[f"internal-tls-{part}"] for part in ("cert", "key", "ca")]
         assert files == [f"{mount}/cert.pem", f"{mount}/key.pem", f"{mount}/ca.pem"]
+        assert file["internal-tls-name"] == "esker.internal"
     assert "internal-tls" not in template(*DISTRIBUTED).stdout
+
+
+def test_every_role_asks_for_a_name_that_the_certificate_of_metadatas_pods_has():
+    files = settings(objects(*DISTRIBUTED, "--set", "distributed.internalTls.existingSecret.name=internal"))
+
+    first = files["fetch.toml"]["metadata"].split(",")[0].removesuffix(":9094")
+    assert {file["internal-tls-name"] for file in files.values()} == {first}
+
+
+@pytest.mark.parametrize("arguments", [DISTRIBUTED, SINGLE, FULL], ids=["minimal", "single", "full"])
+def test_ingest_and_fetch_give_each_other_blocks_at_their_own_addresses(arguments):
+    found = objects(*arguments)
+    address = "[::]" if arguments is SINGLE else "0.0.0.0"
+
+    for name, workload in workloads(found).items():
+        ports = {port["name"]: port["containerPort"] for port in container(workload)["ports"]}
+        assert ports["internal"] == 9094, name
+        if labels(workload)["esker.io/role"] != "metadata":
+            assert argument(workload, "internal-advertise") == "[$(POD_IP)]:9094"
+    for file in settings(found, one(found, "ServiceAccount")["metadata"]["name"]).values():
+        assert file["internal-listen"] == f"{address}:9094"
+
+
+def test_standalone_has_nothing_inside():
+    assert "internal" not in template(*MINIMAL).stdout
 
 
 def test_the_monitor_finds_every_pod_once():

@@ -144,14 +144,16 @@ def test_budgets_are_quarters_of_the_memory_as_far_as_the_binary_takes_them(memo
     assert found["cache-bytes"] == cache << 20
 
 
-def test_the_grace_period_covers_pre_stop_and_both_parts_of_the_drain():
-    for drain, pre_stop in [(25, 10), (60, 0), (1, 300)]:
-        found = objects(*MINIMAL, "--set", f"drainSeconds={drain},preStopSeconds={pre_stop}")
+def test_the_grace_period_covers_pre_stop_both_parts_of_the_drain_and_the_delay_of_the_exit():
+    for drain, pre_stop, delay in [(25, 10, 6), (60, 0, 0), (1, 300, 300)]:
+        given = f"drainSeconds={drain},preStopSeconds={pre_stop},exitDelaySeconds={delay}"
+        found = objects(*MINIMAL, "--set", given)
         pod = one(found, "Deployment")["spec"]["template"]["spec"]
 
-        assert pod["terminationGracePeriodSeconds"] > pre_stop + 2 * (drain + 5)
+        assert pod["terminationGracePeriodSeconds"] > pre_stop + 2 * (drain + 5) + delay
         assert ("lifecycle" in pod["containers"][0]) == (pre_stop > 0)
-        assert f"drain-timeout-ms = {drain * 1000}\n" in one(found, "ConfigMap")["data"]["esker.toml"]
+        file = one(found, "ConfigMap")["data"]["esker.toml"]
+        assert f"drain-timeout-ms = {drain * 1000}\n" in file and f"exit-delay-ms = {delay * 1000}\n" in file
 
 
 def test_credentials_come_from_the_secret_or_are_not_mentioned():

@@ -12,8 +12,9 @@ OWNED = {
     "store", "role", "kafka-listen", "http-listen", "advertise", "http-advertise", "cluster-id",
     "s3-endpoint", "s3-region", "s3-path-style", "s3-access-key-id", "s3-secret-access-key",
     "s3-session-token", "s3-checksum", "produce-buffer-bytes", "cache-bytes", "drain-timeout-ms",
+    "exit-delay-ms",
     "metadata", "zone", "internal-listen", "internal-advertise",
-    "internal-tls-cert", "internal-tls-key", "internal-tls-ca",
+    "internal-tls-cert", "internal-tls-key", "internal-tls-ca", "internal-tls-name",
 }  # fmt: skip
 
 REFUSED = [
@@ -58,6 +59,7 @@ REFUSED = [
     ("defaults.extraEnv[0].name=ESKER_STORE,defaults.extraEnv[0].value=x", "is set by the chart"),
     ("drainSeconds=0", "drainSeconds"),
     ("preStopSeconds=301", "preStopSeconds"),
+    ("exitDelaySeconds=301", "exitDelaySeconds"),
     ("networkPolicy.kafkaFrom=all", "kafkaFrom"),
     ("metrics.serviceMonitor.interval=often", "interval"),
     ("listenAddress=127.0.0.1", "listenAddress"),
@@ -98,6 +100,7 @@ REFUSED = [
     ("distributed.fetch.pdb.maxUnavailable=0%", "maxUnavailable"),
     ("distributed.internalTls.existingSecret.certKey=x", "certKey"),
     ("distributed.internalTls.existingSecret.caKey=", "caKey"),
+    ("distributed.internalTls.name=*.esker", "name"),
 ]  # fmt: skip
 
 
@@ -111,7 +114,7 @@ def test_a_wrong_value_is_refused_with_its_reason(wrong, reason):
 
 def test_the_values_at_the_bounds_are_taken():
     for right in ["standalone.replicas=9", "defaults.cacheMi=1024", "config.segment-bytes=8388608",
-                  "drainSeconds=600", "preStopSeconds=300", "defaults.resources.memory=1024Mi",
+                  "drainSeconds=600", "preStopSeconds=300", "exitDelaySeconds=300", "defaults.resources.memory=1024Mi",
                   f"mode=distributed,fullnameOverride={'n' * 43}", "mode=distributed,distributed.fetch.cacheMi=1024",
                   "mode=distributed,distributed.metadata.resources.memory=128Mi,distributed.metadata.replicas=9",
                   "mode=distributed,distributed.fetch.pdb.maxUnavailable=100%",
@@ -212,7 +215,7 @@ def test_the_schema_takes_what_the_binary_takes_and_no_more(schema):
             words[name] = node["enum"]
     zone = schema["$defs"]["zone"]["maxLength"]
 
-    assert len(bounds) > 12 and len(words) == 3
+    assert len(bounds) > 12 and len(words) == 4
     for name, (low, high) in bounds.items():
         assert not refusal(name, low), name
         assert name in refusal(name, low - 1)
@@ -225,6 +228,7 @@ def test_the_schema_takes_what_the_binary_takes_and_no_more(schema):
     assert not refusal("zone", "z" * zone) and "zone" in refusal("zone", "z" * (zone + 1))
     for seconds in (values["drainSeconds"]["minimum"], values["drainSeconds"]["maximum"]):
         assert not refusal("drain-timeout-ms", seconds * 1000)
+    assert not refusal("exit-delay-ms", values["exitDelaySeconds"]["maximum"] * 1000)
 
 
 def test_the_chart_knows_how_many_processes_a_cluster_knows():

@@ -14,6 +14,7 @@ import pytest
 ARCHIVE = Path(os.environ["IMAGE"])
 USER = 65532
 SIZE_MAX = 64 << 20
+DEVICES = (b"null", b"random", b"urandom")
 CLONE_NEWNS, MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 1, 32, 4096, 16384, 1 << 18
 
 
@@ -67,7 +68,13 @@ def test_it_runs_as_nobody_and_says_what_it_is(manifest):
 
 
 def confine(root: Path):
-    """In the child: a mount namespace whose root is the image, read-only; then its user, and no capability."""
+    """In the child: a mount namespace whose root is the image, read-only; then its user, and no capability.
+
+    The devices are of those that the OCI runtime specification has every runtime supply (Linux, Default Devices).
+    """
+    (root / "dev").mkdir(exist_ok=True)
+    for name in DEVICES:
+        (root / "dev" / name.decode()).touch()
 
     def enter():
         libc = ctypes.CDLL(None, use_errno=True)
@@ -78,6 +85,7 @@ def confine(root: Path):
             (None, b"/", MS_REC | MS_PRIVATE),
             (place, place, MS_BIND),
             (None, place, MS_BIND | MS_REMOUNT | MS_RDONLY),
+            *((b"/dev/" + name, place + b"/dev/" + name, MS_BIND) for name in DEVICES),
         ]
         for source, target, flags in calls:
             if libc.mount(source, target, None, flags, None) != 0:

@@ -62,6 +62,18 @@ one_four_one() {
   scale_ingest 1
   [ "$before" = "$(identity_of fetch) $(identity_of metadata)" ] || { echo "others were touched"; return 1; }
 }
+figure_of() { metrics_of "$1" | awk -v row="$2" '$1 == row { print $2 + 0 }'; } # figure_of POD ROW
+asked_and_given() { figure_of "$1" "esker_fleet_asked_total{whom=\"$2\",outcome=\"block\"}"; } # asked_and_given POD WHOM
+blocks_come_from_others() { # each fetch pod: from who wrote them, and from the other fetch pod
+  local pod whom given
+  for pod in $(of_role fetch -o name); do
+    for whom in writer owner; do
+      given=$(asked_and_given "$pod" "$whom")
+      echo "$pod was given $given blocks by the $whom"
+      [ "$given" -gt 0 ]
+    done
+  done
+}
 readers_read_at_fetch() { every_pod_counted fetch esker_fetch_records_bytes_total; }
 
 restart_each_role() {
@@ -125,6 +137,7 @@ run_distributed() {
   step "records there and back from other pods, and over HTTP" from_other_pods from-pods
   loaded "ingest from 1 to 4 to 1 under load, nobody else touched" scaled "$partitions" one_four_one
   step "readers were sent to fetch pods, to each of them" readers_read_at_fetch
+  step "fetch pods were given blocks by who wrote them and by each other" blocks_come_from_others
   step "two ingest pods" scale_ingest 2
   step "every metric of dashboard and rules is emitted" every_metric_is_emitted
   step "Prometheus finds and scrapes every pod, no alert fires" prometheus_scrapes_every_pod "${values[@]}" "${distributed[@]}"

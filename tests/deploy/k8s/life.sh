@@ -141,10 +141,13 @@ every_metric_is_emitted() { # by one of the pods
   local pod
   for pod in $(servers -o name); do metrics_of "$pod"; done >"$RUN/metrics"
   python3 - helm/esker "$RUN/metrics" <<'PY'
-import pathlib, re, sys
+import json, pathlib, re, sys, yaml
 chart, scraped = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text()
-used = "".join(path.read_text() for path in [*chart.glob("dashboards/*.json"), *chart.glob("rules/*.yaml")])
-names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\besker_[a-z0-9_]+", used)}
+panels = [panel for path in chart.glob("dashboards/*.json") for panel in json.loads(path.read_text())["panels"]]
+groups = [group for path in chart.glob("rules/*.yaml") for group in yaml.safe_load(path.read_text())["groups"]]
+used = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+used += [rule["expr"] for group in groups for rule in group["rules"]]
+names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\besker_[a-z0-9_]+", " ".join(used))}
 missing = names - set(re.findall(r"^# TYPE (\w+)", scraped, re.M))
 assert len(names) > 25 and not missing, missing
 PY

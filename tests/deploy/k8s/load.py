@@ -15,8 +15,10 @@ from collections import Counter
 
 bootstrap, topic, stop_file = sys.argv[1:]
 RATE, KEYS, LIMIT = 200, 997, 900  # records a second; so many keys fall on all partitions; seconds after which it stops by itself
-# -E: that no broker can be reached for a while is what is tested, and no reason to end.
+# -E: that no broker can be reached for a while is what is tested, and no reason to end. Who comes anew is heard of
+# when metadata is read again, which clients do each 5 minutes unless they are told otherwise.
 KCAT = ["/usr/bin/kcat", "-E", "-b", bootstrap, "-t", topic, "-X", "reconnect.backoff.max.ms=500"]
+KCAT += ["-X", "topic.metadata.refresh.interval.ms=2000"]
 READ = ["-C", "-q", "-o", "beginning", "-f", "%p %s\n"]
 
 

@@ -120,7 +120,8 @@ node_up() {
   [ ! -e "$RUN" ] || node_down
   mkdir -p "$RUN"/{pki,log,pid,cni,etcd,kubelet,pod-logs,minio}
   # The kubelet sets these for the machine; they are put back.
-  sysctl -a 2>/dev/null | grep -E '^(kernel.panic|kernel.panic_on_oops|vm.overcommit_memory|vm.panic_on_oom|kernel.keys.root_maxbytes|kernel.keys.root_maxkeys) =' >"$RUN/sysctl.before"
+  sysctl -e kernel.panic kernel.panic_on_oops vm.overcommit_memory vm.panic_on_oom kernel.keys.root_maxbytes \
+    kernel.keys.root_maxkeys >"$RUN/sysctl.before"
   node_network
   node_make_cgroups
   node_certificates

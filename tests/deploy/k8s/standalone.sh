@@ -6,7 +6,11 @@ pods = json.load(sys.stdin)["items"]
 ready = lambda pod: any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 print(*[pod["metadata"]["name"] for pod in pods if ready(pod) and not pod["metadata"].get("deletionTimestamp")])'; }
 one_leads() { [ "$(leader | wc -w)" = 1 ]; }
-another_leads() { one_leads && [ "$(leader)" != "$1" ]; }
+another_leads() { # another_leads POD: looked at once, between two looks it can be nobody
+  local now
+  now=$(leader)
+  [ "$(wc -w <<<"$now")" = 1 ] && [ "$now" != "$1" ]
+}
 ready_deployment() { kn wait deployment/esker --for=jsonpath='{.status.readyReplicas}'=1 --timeout=120s; }
 
 install_standalone() {
