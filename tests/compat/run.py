@@ -6,7 +6,7 @@ Usage: run.py [--short | --page] [--store directory|minio|cluster] [SUITE ...]
 --short runs the bounded part that CI runs and leaves the committed results alone; otherwise
 tests/compat/results.json and docs/compatibility.md are brought up to date. Logs stay below
 ~/.cache/esker/compat. A test listed in reasons.toml may fail, for the reason given there;
-should it pass, the entry is out of date and that is a failure.
+should it pass, the entry is out of date and that is a failure. An entry with a `store` counts there only.
 """
 
 import argparse
@@ -39,9 +39,10 @@ class Context:
     expected: set  # tests that have a written reason to fail
 
 
-def reasons():
+def reasons(store):
     text = (HERE / "reasons.toml").read_text()
-    return {(one["suite"], one["test"]): one for one in tomllib.loads(text)["reason"]}
+    here = (one for one in tomllib.loads(text)["reason"] if one.get("store", store) == store)
+    return {(one["suite"], one["test"]): one for one in here}
 
 
 def judge(row, known):
@@ -80,8 +81,9 @@ def run_suite(suite, store, short, known):
 
 
 def judge_again():
-    known, stored = reasons(), report.load(RESULTS)
+    stored = report.load(RESULTS)
     for store, found in stored["stores"].items():
+        known = reasons(store)
         for suite, rows in found.items():
             rows = [judge(Row(suite, **row), known) for row in rows]
             report.save(RESULTS, store, suite, rows)
@@ -104,8 +106,9 @@ def main():
         return judge_again()
     chosen = [s for s in SUITES if s.NAME in arguments.suite or not arguments.suite]
     chosen = [s for s in chosen if s.SHORT or not arguments.short]
-    known, rows = reasons(), []
+    rows = []
     for store in arguments.store or USUAL_STORES:
+        known = reasons(store)
         for suite in chosen:
             if arguments.short and store not in getattr(suite, "SHORT_STORES", STORES):
                 continue

@@ -16,7 +16,7 @@ async function until(what, condition, millis = 30000) {
   for (;;) {
     const value = await condition()
     if (value) return value
-    if (Date.now() > end) throw new Error(`not within ${millis} ms: ${what}`)
+    if (Date.now() > end) throw new Error(`not within ${millis} ms: ${what()}`)
     await sleep(50)
   }
 }
@@ -35,7 +35,7 @@ async function read(
     partitionsConsumedConcurrently: partitionsAtOnce,
     eachMessage: async ({ partition, message }) => got.push({ partition, ...message }),
   })
-  await until(`${count} records of ${topic}, have ${got.length}`, () => got.length >= count)
+  await until(() => `${count} records of ${topic}, have ${got.length}`, () => got.length >= count)
   await sleep(200)
   await consumer.stop()
   await consumer.disconnect()
@@ -179,7 +179,7 @@ const tests = {
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
     await consumer.run({ eachMessage: async ({ message }) => got.push(Number(message.offset)) })
     consumer.seek({ topic, partition: 0, offset: '40' })
-    await until('the last ten', () => got.includes(49))
+    await until(() => 'the last ten', () => got.includes(49))
     assert.equal(got.filter(offset => offset === 49).length, 1)
     consumer.pause([{ topic }])
     await sleep(500)
@@ -187,7 +187,7 @@ const tests = {
     await sleep(1000)
     assert.ok(!got.includes(50), 'paused')
     consumer.resume([{ topic }])
-    await until('record 50', () => got.includes(50))
+    await until(() => 'record 50', () => got.includes(50))
     await consumer.disconnect()
   },
   async 'group: committed offsets survive, a second run goes on'() {
@@ -231,13 +231,13 @@ const tests = {
       return consumer
     }
     const a = await start('a')
-    await until('a has all', () => assigned.a?.length === 4)
+    await until(() => 'a has all', () => assigned.a?.length === 4)
     const b = await start('b')
-    await until('2 and 2', () => assigned.a?.length === 2 && assigned.b?.length === 2)
+    await until(() => '2 and 2', () => assigned.a?.length === 2 && assigned.b?.length === 2)
     assert.deepEqual([...assigned.a, ...assigned.b].sort(), [0, 1, 2, 3])
     const messages = Array.from({ length: 40 }, (_, i) => ({ value: `v${i}`, partition: i % 4 }))
     await send(topic, messages)
-    await until('all 40', () => seen.a.size + seen.b.size === 40)
+    await until(() => 'all 40', () => seen.a.size + seen.b.size === 40)
     assert.deepEqual([seen.a.size, seen.b.size], [20, 20])
     const {
       groups: [group],
@@ -247,7 +247,7 @@ const tests = {
       ['Stable', 'consumer', 2],
     )
     await a.disconnect()
-    await until('b has all', () => assigned.b?.length === 4)
+    await until(() => 'b has all', () => assigned.b?.length === 4)
     await b.disconnect()
   },
   async 'admin: cluster, topics, metadata'() {
@@ -267,7 +267,7 @@ const tests = {
     const topic = await create('grow', 1)
     await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] })
     await until(
-      '3 partitions',
+      () => '3 partitions',
       async () =>
         (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length === 3,
     )
@@ -342,7 +342,7 @@ const tests = {
     const topic = await create('again')
     await send(topic, numbered(5))
     await admin.deleteTopics({ topics: [topic] })
-    await until('gone', async () => !(await admin.listTopics()).includes(topic))
+    await until(() => 'gone', async () => !(await admin.listTopics()).includes(topic))
     await create('again')
     const [answer] = await send(topic, numbered(1))
     assert.equal(answer.baseOffset, '0')

@@ -87,6 +87,11 @@ USUAL_STORES = ["directory", "minio"]
 SHAPE = [("metadata", 2), ("ingest", 3), ("fetch", 2)]
 
 
+def nodes(store):
+    """How many brokers clients are told of."""
+    return 1 if store != "cluster" else sum(count for role, count in SHAPE if role != "metadata")
+
+
 def without_node_id(arguments):
     """A node id that a client insists on belongs to one process: what is left, and the two words about it."""
     if "--node-id" not in arguments:

@@ -6,6 +6,7 @@ import time
 
 from harness.cases import Cases
 from harness.kit import KAFKA_VERSION, run as run_program
+from harness.server import nodes
 from suites.jvm import Jvm
 
 NAME = "kafka-tools"
@@ -241,7 +242,8 @@ def log_dirs(k):
     send(k, "ld", range(100))
     out = k("LogDirsCommand", "--describe", "--topic-list", "ld", errors=False)
     found = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
-    (partition,) = found["brokers"][0]["logDirs"][0]["partitions"]
+    dirs = [one for broker in found["brokers"] for one in broker["logDirs"]]
+    (partition,) = [one for directory in dirs for one in directory["partitions"]]
     assert partition["partition"] == "ld-0" and partition["size"] > 0, found
 
 
@@ -264,7 +266,8 @@ def reassignments(k):
 def quorum(k):
     name = "org.apache.kafka.tools.MetadataQuorumCommand"
     out = k.main(name, "--bootstrap-server", k.bootstrap, "describe", "--status")
-    assert re.search(r"LeaderId:\s+1", out), out
+    leader = re.search(r"LeaderId:\s+(\d+)", out)
+    assert leader and 1 <= int(leader[1]) <= nodes(k.context.store), out
 
 
 @CASES.case("FeatureCommand: describe")
@@ -326,7 +329,7 @@ def verifiable(k):
 @CASES.case("ClientCompatibilityTest: what a full broker supports")
 def compatibility(k):
     yes = ["offsets-for-times", "cluster-id", "create-topics", "describe-acls", "describe-configs"]
-    words = ["--topic", "cc-test", "--num-cluster-nodes", "1"]
+    words = ["--topic", "cc-test", "--num-cluster-nodes", str(nodes(k.context.store))]
     for name in [*yes, "idempotent-producer"]:
         words += [f"--{name}-supported", "true"]
     out = k("ClientCompatibilityTest", *words, "--expect-record-too-large-exception", "false")
