@@ -52,15 +52,16 @@ e2e: ## black box: the binary against a directory, MinIO and SeaweedFS, with Kaf
 	cargo build --quiet --workspace --bins --tests
 	cargo test --workspace $(E2E_TESTS) -- --nocapture --test-threads=1
 
-compat: ## unmodified clients and their own test suites against a directory and MinIO; writes docs/compatibility.md (an hour; ARGS="--store minio kcat")
+compat: ## unmodified clients and their own test suites against a directory and MinIO; writes docs/compatibility.md (an hour; ARGS="--store cluster --store single kcat")
 	@.ci/bootstrap compat
-	cargo build --quiet -p esker
+	cargo build --quiet --workspace --bins --tests
 	@tests/compat/run.py $(ARGS)
 
 compat-short: ## the bounded part of compat that CI runs, on one process and on a cluster
 	cargo build --quiet --workspace --bins --tests
 	@tests/compat/run.py --short $(ARGS)
 	@tests/compat/run.py --short --store cluster $(ARGS)
+	@tests/compat/run.py --short --store single kcat kafkajs
 
 cluster: ## 2 metadata, 3 ingest and 2 fetch processes on loopback against MinIO, until Ctrl-C
 	@.ci/bootstrap build minio
@@ -86,6 +87,7 @@ scale: ## more ingest processes, more partitions, some 15 minutes: docs/scaling.
 	@.ci/bootstrap build minio
 	cargo build --release -p esker -p esker-bench
 	ESKER_BIN=$${ESKER_BIN:-$(CARGO_TARGET_DIR)/release/esker} $(CARGO_TARGET_DIR)/release/esker-bench scale $(ARGS)
+	$(CARGO_TARGET_DIR)/release/esker-bench report tests/bench/results/baseline.json
 
 shaper: ## run the S3 shaping and fault proxy; ARGS="--help" for its options
 	cargo run --quiet -p esker-testkit --bin esker-s3-shaper -- $(ARGS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs unmodified Kafka clients of others against Esker and says how each test ended.
 
-Usage: run.py [--short | --page] [--store directory|minio|cluster] [SUITE ...]
+Usage: run.py [--short | --page] [--store directory|minio|cluster|single] [SUITE ...]
 --page runs nothing: it judges the stored results again by reasons.toml and writes the page.
 --short runs the bounded part that CI runs and leaves the committed results alone; otherwise
 tests/compat/results.json and docs/compatibility.md are brought up to date. Logs stay below

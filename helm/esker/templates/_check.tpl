@@ -21,7 +21,8 @@
 {{- $owned := list "ESKER_STORE" "ESKER_ROLE" "ESKER_METADATA" "ESKER_ZONE" "ESKER_DRAIN_TIMEOUT_MS" "ESKER_EXIT_DELAY_MS"
       "ESKER_KAFKA_LISTEN" "ESKER_HTTP_LISTEN" "ESKER_HTTP_ADVERTISE"
       "ESKER_INTERNAL_LISTEN" "ESKER_INTERNAL_ADVERTISE"
-      "ESKER_INTERNAL_TLS_CERT" "ESKER_INTERNAL_TLS_KEY" "ESKER_INTERNAL_TLS_CA" "ESKER_INTERNAL_TLS_NAME" -}}
+      "ESKER_INTERNAL_TLS_CERT" "ESKER_INTERNAL_TLS_KEY" "ESKER_INTERNAL_TLS_CA" "ESKER_INTERNAL_TLS_NAME"
+      "ESKER_ADVERTISE" "ESKER_CLIENTS_SEE" -}}
 {{- range $pool := (include "esker.pools" . | fromJson).pools -}}
 {{- range $pool.extraEnv -}}
 {{- if has .name $owned -}}
@@ -40,6 +41,9 @@
 {{- end -}}
 {{- if and (eq .Values.distributed.advertise "pod") (or .Values.advertise.host .Values.advertise.port) -}}
 {{- fail "advertise.host and advertise.port need distributed.advertise: single; with pod each process tells its own address" -}}
+{{- end -}}
+{{- if and (eq .Values.distributed.advertise "single") (hasKey .Values.config "clients-see") -}}
+{{- fail "config.clients-see needs distributed.advertise: pod; with single clients see one broker" -}}
 {{- end -}}
 {{- range $role := list "ingest" "fetch" -}}
 {{- $names := list -}}

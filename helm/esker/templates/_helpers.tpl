@@ -147,6 +147,9 @@ kafka-listen = "{{ .Values.listenAddress }}:9092"
 http-listen = "{{ .Values.listenAddress }}:8080"
 {{- if $pool.isOneAddress }}
 advertise = {{ include "esker.bootstrap" . | quote }}
+{{- if eq .Values.mode "distributed" }}
+clients-see = "single"
+{{- end }}
 {{- end }}
 drain-timeout-ms = {{ mul .Values.drainSeconds 1000 }}
 exit-delay-ms = {{ mul .Values.exitDelaySeconds 1000 }}

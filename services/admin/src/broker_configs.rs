@@ -136,13 +136,13 @@ fn own(config: &AdminConfig, here: &Member) -> Vec<BrokerConfig> {
             "broker.id",
             Some(here.node_id.to_string()),
             ConfigKind::Int,
-            "The node id of this process.",
+            "The node id that clients know.",
         ),
         set(
             "broker.rack",
             here.zone.clone(),
             ConfigKind::String,
-            "The zone that this process runs in.",
+            "The zone of this broker; none where one stands for all processes.",
         ),
         set(
             "default.replication.factor",
@@ -154,7 +154,7 @@ fn own(config: &AdminConfig, here: &Member) -> Vec<BrokerConfig> {
             "node.id",
             Some(here.node_id.to_string()),
             ConfigKind::Int,
-            "The node id of this process.",
+            "The node id that clients know.",
         ),
         set(
             "num.partitions",

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use esker_cluster::ZoneMap;
-use esker_metadata_api::Roles;
+use esker_cluster::{ClientsSee, ZoneMap};
 
 use crate::limits;
 
@@ -25,9 +24,8 @@ pub struct AdminConfig {
     pub metadata_timeout: Duration,
     /// Zones of clients that name none, by their network.
     pub zone_map: Arc<ZoneMap>,
-    /// Only processes that share one of these roles are brokers to clients, and their leaders are
-    /// among them; `None`: all are.
-    pub within: Option<Roles>,
+    /// Which processes are brokers to clients.
+    pub clients_see: ClientsSee,
 }
 
 impl Default for AdminConfig {
@@ -41,7 +39,7 @@ impl Default for AdminConfig {
             replication_factor_default: 1,
             metadata_timeout: limits::METADATA_TIMEOUT,
             zone_map: Arc::default(),
-            within: None,
+            clients_see: ClientsSee::All,
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct AdminFront {
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     pub(crate) config: Arc<AdminConfig>,
-    /// This process's node id.
+    /// The node id that clients have for this process.
     pub(crate) node_id: i32,
     pub(crate) brokers: Arc<Brokers>,
     pub(crate) catalogue: Catalogue,
@@ -76,7 +76,7 @@ impl AdminFront {
         let zone = self.zones.of(context.client_id.as_deref(), address);
         Front {
             config: Arc::clone(&self.config),
-            node_id: self.brokers.node_id(),
+            node_id: self.brokers.node_id(&self.config),
             brokers: self.brokers.of(&self.config, zone),
             catalogue: self.catalogue.clone(),
         }

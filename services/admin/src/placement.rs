@@ -44,11 +44,7 @@ impl Brokers {
             roles: pod.roles,
             is_draining: pod.is_draining,
         };
-        let placement = Placement::new(here, table, zone);
-        Self(match config.within {
-            Some(roles) => placement.within(roles),
-            None => placement,
-        })
+        Self(Placement::new(here, table, zone).seen(config.clients_see))
     }
 
     /// Every broker, by rising node id.
@@ -100,9 +96,9 @@ impl BrokerView {
         }
     }
 
-    /// This process's node id now.
-    pub(crate) fn node_id(&self) -> i32 {
-        self.membership.here().node_id
+    /// This process's node id now, as clients have it.
+    pub(crate) fn node_id(&self, config: &AdminConfig) -> i32 {
+        config.clients_see.node_id(self.membership.here().node_id)
     }
 
     /// As clients of `zone` see them; one without a process is as none.

@@ -18,5 +18,5 @@ mod zone_map;
 pub use blocks::{block_owner, session_writer};
 pub use client_zones::ClientZones;
 pub use membership::{Membership, MembershipTask, NODE_IDS_DRAWN, draw_node_id};
-pub use placement::{Member, Placement};
+pub use placement::{ClientsSee, Member, Placement};
 pub use zone_map::{ZoneMap, ZoneMapError};

@@ -6,6 +6,34 @@
 use esker_metadata_api::{Endpoint, Pod, PodTable, Roles};
 use esker_types::{PartitionIndex, TopicId};
 
+/// Of the one broker that clients see with [`ClientsSee::Single`].
+const SINGLE_NODE_ID: i32 = 0;
+
+/// Which processes clients of this one are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientsSee {
+    /// All that take clients.
+    #[default]
+    All,
+    /// This one and those that share one of these roles: leaders, replicas, readers and
+    /// coordinators are among them, and leaders write if any of the roles does.
+    Within(Roles),
+    /// One broker, node 0, that leads and coordinates everything: whichever process a
+    /// balancer in front of all hands a connection to. Every process serves every request.
+    Single,
+}
+
+impl ClientsSee {
+    /// The node id that clients have for the process with the id `own`.
+    #[must_use]
+    pub fn node_id(self, own: i32) -> i32 {
+        match self {
+            Self::All | Self::Within(_) => own,
+            Self::Single => SINGLE_NODE_ID,
+        }
+    }
+}
+
 /// A process that clients can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -69,10 +97,17 @@ impl Placement {
         }
     }
 
-    /// The same with nobody in it but this process and those that share one of `roles`: leaders,
-    /// replicas, readers and coordinators are among them, and leaders write if any of `roles` does.
+    /// The same with nobody in it but whom clients are told of.
     #[must_use]
-    pub fn within(mut self, roles: Roles) -> Self {
+    pub fn seen(self, whom: ClientsSee) -> Self {
+        match whom {
+            ClientsSee::All => self,
+            ClientsSee::Within(roles) => self.within(roles),
+            ClientsSee::Single => self.single(),
+        }
+    }
+
+    fn within(mut self, roles: Roles) -> Self {
         let here = self.here.node_id;
         self.all
             .retain(|member| member.node_id == here || member.roles.has_any(roles));
@@ -80,6 +115,23 @@ impl Placement {
             self.leading = Roles::FETCH;
         }
         self
+    }
+
+    /// The one broker is in no zone, and stays when this process goes.
+    fn single(self) -> Self {
+        let here = Member {
+            node_id: SINGLE_NODE_ID,
+            zone: None,
+            roles: Roles::ALL,
+            is_draining: false,
+            ..self.here
+        };
+        Self {
+            all: vec![here.clone()],
+            here,
+            zone: None,
+            leading: Roles::INGEST,
+        }
     }
 
     /// Every process that takes clients, by rising node id.

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use esker_cluster::ZoneMap;
+use esker_cluster::{ClientsSee, ZoneMap};
 use esker_ingest::limits::LINGER_MAX;
 use esker_metadata_api::limits::POD_TEXT_BYTES_MAX;
 use esker_metadata_api::{Endpoint, Roles};
@@ -36,13 +36,6 @@ pub(crate) enum StoreUrl {
     Directory(PathBuf),
     S3 { bucket: String, prefix: String },
     Memory,
-}
-
-/// Which processes of the cluster clients of this one are told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientsSee {
-    All,
-    Role,
 }
 
 /// How log lines look.
@@ -448,14 +441,24 @@ fn read_advertised(reader: &mut Reader<'_>, setting: &'static str) -> Option<End
     reader.optional(setting, wanted, parse_advertised)
 }
 
-fn read_clients_see(reader: &mut Reader<'_>) -> ClientsSee {
-    let wanted = "all or role is wanted";
+fn read_clients_see(reader: &mut Reader<'_>, roles: Roles) -> ClientsSee {
+    let takes_clients = [Roles::INGEST, Roles::FETCH].into_iter();
+    let taken = takes_clients.filter(|role| roles.has(*role));
+    let taken = taken.fold(Roles::default(), Roles::and);
+    let wanted = "all, role or single is wanted";
     let whom = reader.optional(name::CLIENTS_SEE, wanted, |text| match text {
         "all" => Some(ClientsSee::All),
-        "role" => Some(ClientsSee::Role),
+        "role" => Some(ClientsSee::Within(taken)),
+        "single" => Some(ClientsSee::Single),
         _ => None,
     });
-    whom.unwrap_or(ClientsSee::All)
+    let whom = whom.unwrap_or_default();
+    let has_clients = taken != Roles::default();
+    if whom == ClientsSee::Single && has_clients && !reader.chosen.contains_key(name::ADVERTISE) {
+        let wanted = "host:port of what stands in front of all is wanted: clients-see is single";
+        reader.missing(name::ADVERTISE, wanted);
+    }
+    whom
 }
 
 fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
@@ -465,13 +468,6 @@ fn read_log_format(reader: &mut Reader<'_>) -> LogFormat {
 }
 
 impl ServeConfig {
-    /// The roles of which a process must have one for clients to be told of it; `None`: of all.
-    pub(crate) fn clients_within(&self) -> Option<Roles> {
-        let takes_clients = [Roles::INGEST, Roles::FETCH].into_iter();
-        let roles = takes_clients.filter(|role| self.roles.has(*role));
-        (self.clients_see == ClientsSee::Role).then(|| roles.fold(Roles::default(), Roles::and))
-    }
-
     /// Where other processes of the cluster can ask this one whether it lives.
     pub(crate) fn http_address(&self) -> String {
         let advertised = self.http_advertise.as_ref().map(Endpoint::to_string);
@@ -499,7 +495,7 @@ impl ServeConfig {
             roles,
             zone: reading.optional(name::ZONE, zone, parse_zone),
             zone_map: read_zone_map(reading),
-            clients_see: read_clients_see(reading),
+            clients_see: read_clients_see(reading, roles),
             internal: read_internal(reading, roles),
             node_id: read_node_id(reading, roles),
             kafka_listen: reading.address(name::KAFKA_LISTEN),

@@ -1,6 +1,6 @@
 //! Tells the fetch role which partitions another process serves to readers.
 
-use esker_cluster::{Member, Membership, Placement};
+use esker_cluster::{ClientsSee, Member, Membership, Placement};
 use esker_fetch::ReadPlacement;
 use esker_metadata_api::{Endpoint, Roles};
 use esker_types::TopicPartition;
@@ -9,32 +9,42 @@ use esker_types::TopicPartition;
 /// one sends readers to the process of their zone that has it.
 ///
 /// One that is about to stop sends all to others, a leader if need be: clients of librdkafka stay
-/// for minutes with a replica that has gone without a word. Where clients know the processes of
-/// some roles only, `within`, nobody is sent to others.
+/// for minutes with a replica that has gone without a word. Nobody is sent to a process that its
+/// clients are not told of.
 #[derive(Debug)]
 pub(crate) struct ReadersElsewhere {
     membership: Membership,
-    within: Option<Roles>,
+    clients_see: ClientsSee,
 }
 
 impl ReadersElsewhere {
-    pub(crate) fn new(membership: Membership, within: Option<Roles>) -> Self {
-        Self { membership, within }
+    pub(crate) fn new(membership: Membership, clients_see: ClientsSee) -> Self {
+        Self {
+            membership,
+            clients_see,
+        }
     }
 }
 
 impl ReadPlacement for ReadersElsewhere {
     fn serves_all(&self) -> bool {
         let here = self.membership.here();
-        let is_sent_nowhere = self.within.is_some_and(|roles| !roles.has(Roles::FETCH));
-        (here.roles.has(Roles::FETCH) || is_sent_nowhere) && !here.is_draining
+        let may_serve = match self.clients_see {
+            ClientsSee::All => here.roles.has(Roles::FETCH),
+            ClientsSee::Within(roles) => here.roles.has(Roles::FETCH) || !roles.has(Roles::FETCH),
+            ClientsSee::Single => return true,
+        };
+        may_serve && !here.is_draining
     }
 
     fn leaves(&self) -> bool {
-        self.membership.here().is_draining
+        self.clients_see != ClientsSee::Single && self.membership.here().is_draining
     }
 
     fn reader(&self, at: TopicPartition, rack: Option<&str>) -> Option<i32> {
+        if self.clients_see == ClientsSee::Single {
+            return None;
+        }
         let pod = self.membership.here();
         let here = Member {
             node_id: pod.node_id,
@@ -48,10 +58,7 @@ impl ReadPlacement for ReadersElsewhere {
             is_draining: pod.is_draining,
         };
         let table = self.membership.table();
-        let mut placement = Placement::new(here, &table, pod.zone.as_deref());
-        if let Some(roles) = self.within {
-            placement = placement.within(roles);
-        }
+        let placement = Placement::new(here, &table, pod.zone.as_deref()).seen(self.clients_see);
         let mut reader = placement.reader(at.topic, at.partition, rack).node_id;
         if reader == pod.node_id && pod.is_draining {
             reader = placement.leader(at.topic, at.partition).node_id;
@@ -99,7 +106,7 @@ mod tests {
         let alone = Membership::fixed(pod(1, Roles::INGEST, "a"), []);
 
         let reader = |membership: &Membership, rack| {
-            let readers = ReadersElsewhere::new(membership.clone(), None);
+            let readers = ReadersElsewhere::new(membership.clone(), ClientsSee::All);
             (!readers.serves_all()).then(|| readers.reader(at(), rack))?
         };
         assert_eq!(reader(&ingest, None), Some(2));
@@ -113,7 +120,7 @@ mod tests {
         let leaving = |others: &[Pod]| {
             let membership = Membership::fixed(pod(1, Roles::FETCH, "a"), others.to_vec());
             membership.drain();
-            let readers = ReadersElsewhere::new(membership, None);
+            let readers = ReadersElsewhere::new(membership, ClientsSee::All);
             assert!(readers.leaves() && !readers.serves_all());
             readers.reader(at(), None)
         };
@@ -129,10 +136,21 @@ mod tests {
         let fetch = pod(3, Roles::FETCH, "a");
         let here = pod(1, Roles::INGEST, "a");
         let membership = Membership::fixed(here, [pod(2, Roles::INGEST, "a"), fetch]);
-        let readers = ReadersElsewhere::new(membership.clone(), Some(Roles::INGEST));
+        let readers = ReadersElsewhere::new(membership.clone(), ClientsSee::Within(Roles::INGEST));
         assert!(readers.serves_all());
         membership.drain();
         assert!(!readers.serves_all());
         assert_eq!(readers.reader(at(), None), Some(2));
+    }
+
+    #[test]
+    fn behind_one_address_nobody_is_sent_anywhere_also_by_who_is_about_to_stop() {
+        let here = pod(1, Roles::INGEST, "a");
+        let membership = Membership::fixed(here, [pod(3, Roles::FETCH, "a")]);
+        let readers = ReadersElsewhere::new(membership.clone(), ClientsSee::Single);
+        assert!(readers.serves_all() && !readers.leaves());
+        membership.drain();
+        assert!(readers.serves_all() && !readers.leaves());
+        assert_eq!(readers.reader(at(), None), None);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use esker_cluster::Membership;
+use esker_cluster::{ClientsSee, Membership};
 use esker_env::{Env, Shutdown, TaskGroup};
 use esker_ingest::IngestError;
 use esker_kafka::Listener;
@@ -194,8 +194,10 @@ pub(crate) async fn run(config: &ServeConfig, env: Env) -> anyhow::Result<()> {
     tracing::info!(reason, "stopping");
     if let Some(membership) = &running.membership {
         membership.drain();
-        // Whose question waits is answered, and whoever asks again is told of another process.
-        if config.roles != Roles::ALL {
+        // Whose question waits is answered, and whoever asks again is told of another process,
+        // unless clients know one only.
+        let is_sent_away = config.clients_see != ClientsSee::Single;
+        if config.roles != Roles::ALL && is_sent_away {
             env.clock.sleep(SEND_AWAY_FOR).await;
         }
     }

@@ -92,10 +92,12 @@ pub(crate) async fn build(
     stops: &Stops,
 ) -> anyhow::Result<Process> {
     let node_id = config.node_id.unwrap_or_else(|| draw_node_id(&env.rng));
+    // Whose settings of a broker count here.
+    let broker = config.clients_see.node_id(node_id);
     let is_leader_role = config.roles.has(Roles::METADATA);
-    let local = is_leader_role.then(|| local(config, &store, &env, node_id));
+    let local = is_leader_role.then(|| local(config, &store, &env, broker));
     let service = local.as_ref().map(|local| local.service.clone());
-    let (access, remote) = Access::open(config, store.cluster, service.clone(), &env, node_id)?;
+    let (access, remote) = Access::open(config, store.cluster, service.clone(), &env, broker)?;
     let store_watch = store.watch(&env);
     let mut health = health::ProcessHealth::new(&store, &store_watch, &access, local.as_ref());
     let serves_records = config.roles.has(Roles::INGEST) || config.roles.has(Roles::FETCH);

@@ -65,6 +65,9 @@ enum Action {
     Report {
         /// Raw results.
         results: PathBuf,
+        /// Raw results of `scale`, for what a cluster does.
+        #[arg(long, default_value = "tests/bench/results/scale.json")]
+        scale: PathBuf,
         /// The page.
         #[arg(long, default_value = "docs/benchmarks.md")]
         page: PathBuf,
@@ -128,9 +131,10 @@ async fn main() -> anyhow::Result<()> {
         }
         Action::Report {
             results,
+            scale,
             page,
             plots,
-        } => report::write(&results, &page, &plots),
+        } => report::write(&results, &scale, &page, &plots),
         Action::Scale {
             out,
             page,

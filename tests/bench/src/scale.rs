@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use page::write as report;
+pub(crate) use page::{write as report, write_partitions};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -32,6 +32,15 @@ def esker_binary():
     return path
 
 
+def balancer_binary():
+    """Of the black-box tests, built beside them."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target")
+    path = Path(os.environ.get("ESKER_BALANCER") or target / "debug/esker-balancer")
+    if not path.exists():
+        raise SystemExit(f"compat: there is no binary at {path}: run `make compat`, or build esker-e2e")
+    return path
+
+
 class Ran:
     """A program that ended, or was ended at its limit."""
 

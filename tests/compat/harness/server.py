@@ -1,5 +1,5 @@
-"""Esker under test, on a directory or on MinIO, or roles in processes of their own on MinIO; everything below one
-scratch directory."""
+"""Esker under test, on a directory or on MinIO, or roles in processes of their own on MinIO, told to clients one by one
+or as one broker behind a balancer; everything below one scratch directory."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import time
 import urllib.request
 from contextlib import ExitStack, contextmanager
 
-from harness.kit import cached, end_group, esker_binary
+from harness.kit import balancer_binary, cached, end_group, esker_binary
 
 READY_SECONDS_MAX = 60
 BUCKET = "esker-compat"
@@ -82,14 +82,20 @@ def minio_store(scratch):
         yield arguments + ["--s3-secret-access-key", KEYS[1]]
 
 
-STORES = {"directory": directory_store, "minio": minio_store, "cluster": minio_store}
+STORES = {"directory": directory_store, "minio": minio_store, "cluster": minio_store, "single": minio_store}
 USUAL_STORES = ["directory", "minio"]
 SHAPE = [("metadata", 2), ("ingest", 3), ("fetch", 2)]
+CLIENT_PROCESSES = sum(count for role, count in SHAPE if role != "metadata")
 
 
 def nodes(store):
     """How many brokers clients are told of."""
-    return 1 if store != "cluster" else sum(count for role, count in SHAPE if role != "metadata")
+    return CLIENT_PROCESSES if store == "cluster" else 1
+
+
+def node_ids(store):
+    """Of the brokers that clients are told of."""
+    return [0] if store == "single" else list(range(1, nodes(store) + 1))
 
 
 def without_node_id(arguments):
@@ -101,11 +107,11 @@ def without_node_id(arguments):
 
 
 @contextmanager
-def cluster(where, scratch, more, kafka):
-    """Processes of one role each; `kafka` is where one of those that take clients listens."""
+def cluster(where, scratch, more, listens):
+    """Processes of one role each; those that take clients listen at `listens`."""
     more, named = without_node_id(list(more))
     inside = [f"127.0.0.1:{free_port()}" for _ in range(SHAPE[0][1])]
-    free, node = [kafka], 0
+    node = 0
     with ExitStack() as running:
         for role, count in SHAPE:
             for number in range(count):
@@ -115,13 +121,25 @@ def cluster(where, scratch, more, kafka):
                 if role == "metadata":
                     command += ["--internal-listen", inside[number]]
                 else:
+                    command += named if named and node == 0 else ["--node-id", str(node + 1)]
+                    command += ["--kafka-listen", listens[node], "--metadata", ",".join(inside)]
                     node += 1
-                    command += named if named and free else ["--node-id", str(node)]
-                    listen = free.pop() if free else f"127.0.0.1:{free_port()}"
-                    command += ["--kafka-listen", listen, "--metadata", ",".join(inside)]
                 log = scratch / f"esker-{role}-{number + 1}.log"
                 ready = f"http://{http}/readyz"
                 running.enter_context(program([*command, *more], log, ready))
+        yield
+
+
+@contextmanager
+def balancer(listen, targets, scratch):
+    """A connection at `listen` goes to the next of `targets`."""
+    log = scratch / "balancer.log"
+    with program_until([balancer_binary(), listen, *targets], log) as process:
+        end = time.monotonic() + READY_SECONDS_MAX
+        while "listening at" not in log.read_text():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"no balancer at {listen}: {log.read_text()[-2000:]}")
+            time.sleep(0.05)
         yield
 
 
@@ -133,7 +151,15 @@ def esker(store, scratch, more=(), port=None):
     kafka, http = f"127.0.0.1:{port or free_port()}", f"127.0.0.1:{free_port()}"
     with STORES[store](scratch) as where:
         if store == "cluster":
-            with cluster(where, scratch, more, kafka):
+            others = [f"127.0.0.1:{free_port()}" for _ in range(CLIENT_PROCESSES - 1)]
+            with cluster(where, scratch, more, [kafka, *others]):
+                yield kafka
+            return
+        if store == "single":
+            behind = [f"127.0.0.1:{free_port()}" for _ in range(CLIENT_PROCESSES)]
+            told = ["--clients-see", "single", "--advertise", kafka]
+            # The balancer first, before others take its port; it dials when somebody comes.
+            with balancer(kafka, behind, scratch), cluster(where, scratch, [*more, *told], behind):
                 yield kafka
             return
         command = [esker_binary(), "serve", *where, "--kafka-listen", kafka]

@@ -184,6 +184,8 @@ def test_clients_are_told_the_pod_or_the_one_address():
     told = {name: file.get("advertise") for name, file in settings(single).items()}
     address = "kafka.example.com:19092"
     assert told == {"ingest.toml": address, "fetch.toml": address, "metadata.toml": None}
+    seen = {name: file.get("clients-see") for name, file in settings(single).items()}
+    assert seen == {"ingest.toml": "single", "fetch.toml": "single", "metadata.toml": None}
 
 
 def test_a_change_rolls_the_pods_that_it_is_about():

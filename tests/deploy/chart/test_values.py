@@ -72,6 +72,7 @@ REFUSED = [
     ("mode=distributed,advertise.host=kafka.example.com", "need distributed.advertise: single"),
     ("mode=distributed,advertise.port=19092", "need distributed.advertise: single"),
     ("mode=distributed,distributed.advertise=single,service.kafka.type=NodePort", "needs advertise.host"),
+    ("mode=distributed,distributed.advertise=single,config.clients-see=all", "clients see one broker"),
     ("mode=distributed,distributed.advertise=dns", "advertise"),
     (f"mode=distributed,fullnameOverride={'n' * 44}", "at most 43 characters"),
     ("mode=distributed,distributed.fetch.cacheMi=1025", "distributed.fetch: resources.memory is 2048 MiB"),

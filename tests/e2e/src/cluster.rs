@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use esker_testkit::{EskerArguments, EskerProcess};
 
+use crate::balancer::Balancer;
 use crate::load::lasting_port;
 use crate::store::TestStore;
 
@@ -69,6 +70,7 @@ pub struct TestCluster {
     pub fetch: Vec<ClusterMember>,
     store: EskerArguments,
     addresses: String,
+    balancer: Option<Balancer>,
 }
 
 impl TestCluster {
@@ -97,6 +99,25 @@ impl TestCluster {
         Self::start_from(arguments, shape).await
     }
 
+    /// The same behind a balancer, which is the one broker that clients are told of. Processes
+    /// that come later are not behind it.
+    ///
+    /// # Errors
+    /// One does not become ready.
+    pub async fn start_single(
+        store: &TestStore,
+        shape: ClusterShape,
+        more: &[String],
+    ) -> anyhow::Result<Self> {
+        let front = SocketAddr::from(([127, 0, 0, 1], lasting_port()?));
+        let mut all = more.to_vec();
+        let told = front.to_string();
+        all.extend(["--clients-see", "single", "--advertise", &told].map(str::to_owned));
+        let mut cluster = Self::start_with(store, shape, &all).await?;
+        cluster.balancer = Some(Balancer::start(front, cluster.kafka()).await?);
+        Ok(cluster)
+    }
+
     /// The same; every process is started with `arguments` and those of its role.
     ///
     /// # Errors
@@ -117,6 +138,7 @@ impl TestCluster {
             fetch: Vec::new(),
             store: arguments,
             addresses: listens.join(","),
+            balancer: None,
         };
         for (at, listen) in listens.iter().enumerate() {
             let name = format!("metadata-{}", at + 1);
@@ -186,12 +208,24 @@ impl TestCluster {
         Ok(arguments)
     }
 
-    /// Where clients of any kind may begin: a fetch process, so that nothing depends on the first
-    /// one asked being the right one.
+    /// Where clients of any kind may begin: the balancer, else a fetch process, so that nothing
+    /// depends on the first one asked being the right one.
     #[must_use]
     pub fn bootstrap(&self) -> Option<SocketAddr> {
+        if let Some(balancer) = &self.balancer {
+            return Some(balancer.address);
+        }
         let first = self.fetch.first().or(self.ingest.first());
         first.map(|member| member.process.kafka)
+    }
+
+    /// Where clients may connect: the balancer, else every process that takes them.
+    #[must_use]
+    pub fn entrances(&self) -> Vec<SocketAddr> {
+        match &self.balancer {
+            Some(balancer) => vec![balancer.address],
+            None => self.kafka(),
+        }
     }
 
     /// Every address that takes Kafka clients, ingest first.

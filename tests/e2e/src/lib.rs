@@ -2,6 +2,7 @@
 //!
 //! A tool that is missing fails the test that needs it: `.ci/bootstrap` installs them all.
 
+mod balancer;
 mod cluster;
 mod golden;
 mod http_api;
@@ -15,6 +16,7 @@ mod small_disk;
 mod store;
 mod wire;
 
+pub use balancer::Balancer;
 pub use cluster::{ClusterMember, ClusterShape, TestCluster};
 pub use golden::check_golden;
 pub use http_api::{Answer, HttpApi, HttpRecord};

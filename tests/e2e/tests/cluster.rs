@@ -207,6 +207,57 @@ async fn behind_a_wall_between_roles_clients_meet_the_processes_of_one() -> anyh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_balancer_clients_meet_one_broker_whoever_answers() -> anyhow::Result<()> {
+    let store = TestStore::start(StoreKind::Minio).await?;
+    let cluster = TestCluster::start_single(&store, ClusterShape::USUAL, &[]).await?;
+    let bootstrap = cluster.bootstrap().context("a bootstrap address")?;
+    let setup = client(&cluster).await?;
+    create_topic(&setup).await?;
+    brokers_become(&setup, &BTreeSet::from([0])).await?;
+    // Each connection is handed to the next process: every one of them writes and reads.
+    for partition in 0..PARTITIONS {
+        let values = (0..10).map(|number| Bytes::from(format!("1:{number}")));
+        let batch = batch_of(values, Compression::None, None)?;
+        let producer = client(&cluster).await?;
+        producer.produce(TOPIC, partition, batch).await?;
+        let log = read_all(&client(&cluster).await?, TOPIC, PARTITIONS).await?;
+        let read = log
+            .partitions
+            .values()
+            .map(|records| records.len())
+            .sum::<usize>();
+        ensure!(read == 10 * usize::try_from(partition + 1)?, "{read}");
+    }
+    let mut wrote = Vec::new();
+    for member in cluster.ingest.iter().chain(&cluster.fetch) {
+        wrote.push(count(member, "esker_ingest_batches_total").await?);
+    }
+    ensure!(
+        wrote.iter().filter(|batches| **batches > 0).count() > 2,
+        "{wrote:?}"
+    );
+
+    let tools = KafkaTools::new(bootstrap)?;
+    let group = ["--topic", TOPIC, "--group", "single", "--from-beginning"];
+    let until = ["--max-messages", "120", "--timeout-ms", "30000"];
+    let consumed = tools
+        .succeed(
+            "consumer.ConsoleConsumer",
+            &[group.as_slice(), &until].concat(),
+        )
+        .await?;
+    ensure!(consumed.out().lines().count() == 120, "{}", consumed.tell());
+    let groups = tools
+        .succeed("consumer.group.ConsumerGroupCommand", &["--list"])
+        .await?;
+    ensure!(groups.out().trim() == "single", "{}", groups.tell());
+    proved(&format!(
+        "one broker, node 0, behind which {wrote:?} batches were written"
+    ));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unmodified_clients_need_no_more_than_the_bootstrap_address() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Minio).await?;
     let cluster = TestCluster::start(&store, ClusterShape::USUAL).await?;
@@ -260,7 +311,7 @@ fn plans(cluster: &TestCluster) -> Vec<ProducerPlan> {
         ProducerKind::Plain,
     ];
     let plans = (1..).zip(kinds).map(|(producer, kind)| {
-        let mut addresses = cluster.kafka();
+        let mut addresses = cluster.entrances();
         let turn = usize::try_from(producer).unwrap_or(0) % addresses.len();
         addresses.rotate_left(turn);
         ProducerPlan {
@@ -352,7 +403,18 @@ async fn checked(client: &Client, histories: &[History]) -> anyhow::Result<Figur
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_of_any_process_loses_and_doubles_nothing() -> anyhow::Result<()> {
     let store = TestStore::start(StoreKind::Minio).await?;
-    let mut cluster = TestCluster::start(&store, ClusterShape::USUAL).await?;
+    let cluster = TestCluster::start(&store, ClusterShape::USUAL).await?;
+    Box::pin(kills_lose_nothing(cluster)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_a_balancer_a_kill_of_any_process_loses_and_doubles_nothing() -> anyhow::Result<()> {
+    let store = TestStore::start(StoreKind::Minio).await?;
+    let cluster = TestCluster::start_single(&store, ClusterShape::USUAL, &[]).await?;
+    Box::pin(kills_lose_nothing(cluster)).await
+}
+
+async fn kills_lose_nothing(mut cluster: TestCluster) -> anyhow::Result<()> {
     let client = client(&cluster).await?;
     create_topic(&client).await?;
     let probe = NewTopic {

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use esker_admin::AdminConfig;
+use esker_cluster::ClientsSee;
 use esker_kafka::messages::describe_quorum_request::{
     PartitionData as AskedPartition, TopicData as AskedTopic,
 };
+use esker_kafka::messages::metadata_response::MetadataResponsePartition;
 use esker_kafka::messages::{
     ApiVersionsRequest, DescribeClusterRequest, DescribeClusterResponse, DescribeQuorumRequest,
     DescribeQuorumResponse, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
-    ListOffsetsRequest, ProduceRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use esker_kafka::{Api, Reply, Request};
 use esker_metadata_api::MetadataError;
 
-use crate::wire::{World, body, name, pod, received, text, versions, world, world_of};
+use crate::wire::{World, body, name, pod, received, text, topic, versions, world, world_of};
 
 async fn describe(
     world: &World,
@@ -66,6 +68,46 @@ async fn the_cluster_is_described_in_every_version() {
         assert_eq!(peer.rack, Some(text("zone-b")));
         assert!(!peer.is_fenced);
     }
+}
+
+#[tokio::test]
+async fn behind_one_address_every_process_says_the_same_of_one_broker() {
+    let mut said = Vec::new();
+    for id in [1, 2] {
+        let config = AdminConfig {
+            advertised_host: String::from("front"),
+            clients_see: ClientsSee::Single,
+            ..AdminConfig::default()
+        };
+        let here = pod(id, Some("zone-a"));
+        let world = world_of(config, here, vec![pod(3 - id, Some("zone-b"))]);
+        world.admin.add(topic("t", 1, 3));
+
+        let cluster = describe(&world, 2, DescribeClusterRequest::default()).await;
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g")]);
+        let found = find(&world, 6, request).await;
+        let request = Request::Metadata(MetadataRequest::default().with_topics(None));
+        let metadata = body!(Metadata, world.ask(12, request).await);
+
+        assert_eq!(cluster.brokers.len(), 1);
+        assert_eq!(cluster.brokers[0].host.as_str(), "front");
+        assert_eq!(cluster.controller_id, cluster.brokers[0].broker_id);
+        let coordinator = &found.coordinators[0];
+        assert_eq!(
+            (coordinator.node_id.0, coordinator.host.as_str()),
+            (0, "front")
+        );
+        assert_eq!(
+            (metadata.brokers.len(), metadata.brokers[0].node_id.0),
+            (1, 0)
+        );
+        let partitions = &metadata.topics[0].partitions;
+        let leads =
+            |one: &MetadataResponsePartition| one.leader_id.0 == 0 && one.replica_nodes.len() == 1;
+        assert!(partitions.len() == 3 && partitions.iter().all(leads));
+        said.push((cluster, found, metadata));
+    }
+    assert_eq!(said[0], said[1]);
 }
 
 #[tokio::test]

@@ -155,6 +155,24 @@ fn within_a_role_everybody_named_has_it() {
 }
 
 #[test]
+fn single_is_one_broker_for_everything_also_while_this_process_goes() {
+    let mut here = member(7, Roles::FETCH, Some("a"));
+    here.is_draining = true;
+    let others = [member(8, Roles::INGEST, Some("b"))];
+    let all: Vec<Member> = [here.clone()].into_iter().chain(others).collect();
+    let single = placed(all, Some("b")).seen(ClientsSee::Single);
+
+    let partition = PartitionIndex::default();
+    assert_eq!(single.all(), [single.here().clone()]);
+    assert_eq!(single.leader(topic(), partition), single.here());
+    assert_eq!(single.reader(topic(), partition, Some("b")), single.here());
+    assert_eq!(single.coordinator("group"), single.here());
+    assert_eq!(single.replicas(topic(), partition, 3), [SINGLE_NODE_ID]);
+    assert_eq!(single.here().at, here.at);
+    assert!(!single.here().is_draining);
+}
+
+#[test]
 fn the_address_of_here_is_the_one_its_clients_reach() {
     let pod = |node_id: i32, host: &str| {
         std::sync::Arc::new(Pod {

@@ -126,8 +126,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         CLIENTS_SEE,
         "WHOM",
         Some("all"),
-        "Which processes Kafka clients of this one are told of: all, or those that share a role \
-         with it, which lead and serve among themselves",
+        "Which processes Kafka clients of this one are told of: all, those that share a role with \
+         it, which lead and serve among themselves, or single: one broker, node 0, that any \
+         process may answer for, behind a balancer at --advertise",
     ),
     Setting::new(
         INTERNAL_LISTEN,

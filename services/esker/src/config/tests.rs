@@ -53,6 +53,35 @@ fn every_mistake_is_told_at_once_with_its_origin() {
 }
 
 #[test]
+fn clients_see_all_those_of_a_role_or_one_broker_at_the_address_of_all() {
+    let seen = |chosen: &[_]| parse(chosen).map(|config| config.clients_see);
+
+    assert_eq!(seen(&[]).unwrap(), ClientsSee::All);
+    let role = [("clients-see", "role")];
+    let both = Roles::INGEST.and(Roles::FETCH);
+    assert_eq!(seen(&role).unwrap(), ClientsSee::Within(both));
+    let single = ("clients-see", "single");
+    let at = ("advertise", "kafka.example.com:9092");
+    assert_eq!(seen(&[single, at]).unwrap(), ClientsSee::Single);
+    let mistakes = seen(&[single]).unwrap_err().to_string();
+    assert!(
+        mistakes.contains("advertise") && mistakes.contains("single"),
+        "{mistakes}"
+    );
+    assert!(seen(&[("clients-see", "nobody")]).is_err());
+    let inside = [
+        single,
+        ("role", "metadata"),
+        ("internal-listen", "127.0.0.1:9094"),
+    ];
+    assert_eq!(
+        seen(&inside).unwrap(),
+        ClientsSee::Single,
+        "it takes no clients"
+    );
+}
+
+#[test]
 fn the_longest_linger_is_that_of_the_produce_path() {
     let config = parse(&[("linger-ms", "10000")]).unwrap();
 

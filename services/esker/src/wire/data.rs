@@ -110,7 +110,7 @@ fn admin_config(config: &ServeConfig, kafka: SocketAddr) -> AdminConfig {
         auto_create_topics: config.auto_create_topics,
         partition_count_default: config.default_partitions,
         zone_map: Arc::clone(&config.zone_map),
-        within: config.clients_within(),
+        clients_see: config.clients_see,
         ..AdminConfig::default()
     }
 }
@@ -176,7 +176,7 @@ pub(super) async fn build(
         cache: Arc::clone(&cache),
         placement: Some(Arc::new(ReadersElsewhere::new(
             membership.clone(),
-            config.clients_within(),
+            config.clients_see,
         ))),
         env: env.clone(),
     };

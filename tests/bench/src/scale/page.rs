@@ -36,6 +36,23 @@ pub(crate) fn write(results: &Path, page: &Path) -> anyhow::Result<()> {
     std::fs::write(page, text).with_context(|| format!("write {}", page.display()))
 }
 
+/// What other pages say of many partitions, with the machine it was measured on.
+pub(crate) fn write_partitions(results: &Path, text: &mut String) -> anyhow::Result<()> {
+    let scale = Scale::read(results)?;
+    let machine = scale.about.get("processor").map_or("", String::as_str);
+    writeln!(
+        text,
+        "\nWhat follows is of a cluster, by `make scale` on {machine}; more of it: `scaling.md`."
+    )?;
+    if let Some(compared) = &scale.partitions {
+        write_compared(compared, text)?;
+    }
+    if let Some(many) = &scale.many {
+        write_many(many, text)?;
+    }
+    Ok(())
+}
+
 fn write_grown(grown: &Grown, text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,

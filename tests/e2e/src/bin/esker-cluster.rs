@@ -2,7 +2,8 @@
 //! 3 ingest and 2 fetch processes. Prints one line, `bootstrap HOST:PORT`, when all are ready, and
 //! runs until it is asked to stop. Logs lie where it says on stderr.
 //!
-//! `esker-cluster [ARGUMENT OF ESKER SERVE …]`: further arguments go to every process.
+//! `esker-cluster [--single] [ARGUMENT OF ESKER SERVE …]`: further arguments go to every process.
+//! With `--single` clients meet one broker, a balancer over the ingest and fetch processes.
 
 use anyhow::Context as _;
 use esker_e2e::{ClusterShape, StoreKind, TestCluster, TestStore};
@@ -12,9 +13,15 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let more: Vec<String> = std::env::args().skip(1).collect();
+    let (single, more): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|word| word == "--single");
     let store = TestStore::start(StoreKind::Minio).await?;
-    let cluster = TestCluster::start_with(&store, ClusterShape::USUAL, &more).await?;
+    let shape = ClusterShape::USUAL;
+    let cluster = match single.is_empty() {
+        true => TestCluster::start_with(&store, shape, &more).await?,
+        false => TestCluster::start_single(&store, shape, &more).await?,
+    };
     let bootstrap = cluster.bootstrap().context("a bootstrap address")?;
     tell(
         &format!("logs below {}", store.path().display()),

@@ -29,10 +29,14 @@ const CACHE_BYTES: u64 = 64 * MIB;
 const PRODUCE_BYTES: u64 = 32 * MIB;
 /// Allocator, connections, the kernel's view of freed memory.
 const SLACK_BYTES: u64 = 96 * MIB;
-/// Beside a tail each is given 2 MiB at first: together more than all that the cache holds.
+/// Beside a tail an answer has 2 MiB, which the kernel may take whole, without a standstill; of
+/// several to one client the second or third stands. All together are more than the cache holds.
 const CONSUMERS: i64 = 64;
+const FETCHES: usize = 3;
 const PRODUCERS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Usually within 15 s; on a machine that is late old records come slowly, and with them the need.
+const CUT_WITHIN: Duration = Duration::from_secs(60);
 
 fn arguments(store: &TestStore, more: &[&str]) -> EskerArguments {
     let mut arguments = store.arguments();
@@ -98,7 +102,7 @@ async fn fill(esker: &EskerProcess, mebibytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn cut(esker: &EskerProcess) -> anyhow::Result<f64> {
+async fn stragglers_cut(esker: &EskerProcess) -> anyhow::Result<f64> {
     let metrics = reqwest::get(format!("http://{}/metrics", esker.http))
         .await?
         .text()
@@ -125,11 +129,17 @@ async fn consumers_that_never_read_hold_a_bounded_share_and_are_cut_when_others_
     for offset in 0..CONSUMERS {
         let request = framed(FETCH, &fetch_from(offset, 50 * 1024 * 1024))?;
         let mut wire = Wire::connect_from(esker.kafka, [127, 0, 0, 1], Some(RECEIVE_BYTES)).await?;
-        wire.send_raw(&request).await?;
+        wire.send_raw(&request.repeat(FETCHES)).await?;
         wires.push(wire);
     }
-    let longest = others.serve_for(Duration::from_secs(15)).await?;
-    let cut = cut(&esker).await?;
+    let clock = Env::system().clock;
+    let begun = clock.now();
+    let mut longest = others.serve_for(Duration::from_secs(15)).await?;
+    let mut cut = stragglers_cut(&esker).await?;
+    while cut == 0.0 && clock.now().since(begun) < CUT_WITHIN {
+        longest = longest.max(others.serve_for(Duration::from_secs(1)).await?);
+        cut = stragglers_cut(&esker).await?;
+    }
     let peak = resident_peak(esker.id())?;
 
     let bound = before + CACHE_BYTES + SLACK_BYTES;
@@ -138,7 +148,13 @@ async fn consumers_that_never_read_hold_a_bounded_share_and_are_cut_when_others_
         "{peak} bytes were resident, {before} before, {bound} are the bound"
     );
     ensure!(longest <= PATIENCE, "others waited {longest:?}");
-    ensure!(cut > 0.0, "none of {CONSUMERS} was cut");
+    ensure!(
+        cut > 0.0,
+        "none of {CONSUMERS} was cut; {} MiB resident before and {} at most, others' longest round \
+         trip was {longest:.0?}",
+        before >> 20,
+        peak >> 20
+    );
     proved(&format!(
         "{CONSUMERS} consumers asked for 50 MiB each and read nothing: {cut} were cut, {} MiB \
          resident before and {} at most (bound {}); others' longest round trip was {quiet:.0?} \
