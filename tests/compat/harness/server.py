@@ -2,6 +2,7 @@
 or as one broker behind a balancer; everything below one scratch directory."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -17,9 +18,16 @@ KEYS = ("compat-key", "compat-secret-key")
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that systems take for outgoing connections: it is free later, too."""
+    for _ in range(100):
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
 
 
 def until_http(url, process, log):

@@ -80,6 +80,7 @@ REFUSED = [
     ("mode=distributed,distributed.ingest.resources.limits=1", "limits"),
     ("mode=distributed,distributed.ingest.extraEnv[0].name=ESKER_ZONE", "distributed.ingest: extraEnv: ESKER_ZONE"),
     ("mode=distributed,defaults.extraEnv[0].name=ESKER_METADATA", "ESKER_METADATA is set by the chart"),
+    ("mode=distributed,defaults.extraEnv[0].name=ESKER_CLIENTS_SEE", "ESKER_CLIENTS_SEE is set by the chart"),
     ("mode=distributed,distributed.ingest.autoscaling.enabled=true,distributed.ingest.autoscaling.minReplicas=7",
      "minReplicas (7) is more than maxReplicas (6)"),
     ("mode=distributed,distributed.ingest.replicas=799", "up to 801 pods together"),

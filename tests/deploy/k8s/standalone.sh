@@ -69,7 +69,8 @@ evictions_wait_while_nobody_leads() {
 
 installed_again_the_records_are_there() {
   install_standalone
-  the_thousand_are_in from-a-pod
+  # The Service refuses for a moment behind the first pod that is ready.
+  within 30 "the thousand records" the_thousand_are_in from-a-pod
   uninstall
 }
 
