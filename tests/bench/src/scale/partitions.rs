@@ -1,6 +1,7 @@
 //! 5 MiB/s over 10 partitions and over 10 000, by turns on one cluster of three ingest processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use esker_e2e::{ClusterShape, StoreKind, TestCluster, TestStore};
@@ -13,8 +14,12 @@ use super::driver::{Answered, Offer, Spread, offer};
 use super::pods::{between, uses};
 use crate::numbers;
 
-const FEW: (&str, i32) = ("few", 10);
+const FEW: i32 = 10;
 const MANY: (&str, i32) = ("many", 10_000);
+/// Of 20 topics of ten partitions one misses one of three processes.
+const TRIES_MAX: u32 = 10;
+/// Processes announce themselves each second.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(1);
 /// 5 MiB a second.
 const RECORDS: u64 = 5 * 1024;
 
@@ -50,9 +55,8 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<Compared> {
     let cluster = TestCluster::start(&store, ClusterShape::USUAL).await?;
     let bootstrap = cluster.bootstrap().context("a bootstrap address")?;
     let client = Client::connect(&bootstrap.to_string(), "scale", Env::system()).await?;
-    for (topic, partitions) in [FEW, MANY] {
-        crate::workloads::create_topic(&client, topic, partitions).await?;
-    }
+    let few = led_by_all(&client, cluster.ingest.len()).await?;
+    crate::workloads::create_topic(&client, MANY.0, MANY.1).await?;
     let mut compared = Compared {
         rounds: plan.rounds,
         seconds: plan.seconds,
@@ -62,7 +66,7 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<Compared> {
         let mut costs: [Vec<Cost>; 2] = Default::default();
         // The first round warms up: sessions, allocator, every partition's first batch.
         for round in 0..=plan.rounds {
-            for ((topic, _), costs) in [FEW, MANY].into_iter().zip(&mut costs) {
+            for (topic, costs) in [few.as_str(), MANY.0].into_iter().zip(&mut costs) {
                 let cost = measure(&cluster, topic, spread, plan.seconds).await?;
                 if round > 0 {
                     costs.push(cost);
@@ -73,6 +77,25 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<Compared> {
         compared.pairs.push(Pair { spread, few, many });
     }
     Ok(compared)
+}
+
+/// A topic of few partitions of which every ingest process leads some, so that as many of them are
+/// written to as with many. Where they land is drawn with the topic's id.
+async fn led_by_all(client: &Client, processes: usize) -> anyhow::Result<String> {
+    let clock = Env::system().clock;
+    for number in 0..TRIES_MAX {
+        let name = format!("few-{number}");
+        crate::workloads::create_topic(client, &name, FEW).await?;
+        let metadata = client.metadata(Some(&[name.as_str()])).await?;
+        let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+        let leaders: BTreeSet<i32> = partitions.map(|one| one.leader_id.0).collect();
+        if leaders.len() == processes {
+            return Ok(name);
+        }
+        // Or they do not all know of each other yet.
+        clock.sleep(ANNOUNCED_WITHIN).await;
+    }
+    anyhow::bail!("no topic of {FEW} partitions is led by all {processes} processes")
 }
 
 async fn measure(
