@@ -23,22 +23,23 @@ def cached(name, part):
     return path
 
 
-def esker_binary():
-    """The binary under test: $ESKER_BINARY, or the debug build."""
+def binary(name, variable):
+    """A program of the project: where $VARIABLE says, else the debug build."""
     target = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target")
-    path = Path(os.environ.get("ESKER_BINARY") or target / "debug/esker")
+    path = Path(os.environ.get(variable) or target / "debug" / name)
     if not path.exists():
-        raise SystemExit(f"compat: there is no binary at {path}: run `make build`")
+        raise SystemExit(f"compat: there is no binary at {path}: run `make compat`")
     return path
+
+
+def esker_binary():
+    """Under test."""
+    return binary("esker", "ESKER_BINARY")
 
 
 def balancer_binary():
     """Of the black-box tests, built beside them."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target")
-    path = Path(os.environ.get("ESKER_BALANCER") or target / "debug/esker-balancer")
-    if not path.exists():
-        raise SystemExit(f"compat: there is no binary at {path}: run `make compat`, or build esker-e2e")
-    return path
+    return binary("esker-balancer", "ESKER_BALANCER")
 
 
 class Ran:
