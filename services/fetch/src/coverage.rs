@@ -123,6 +123,9 @@ impl Coverage {
 
     /// Forgets what lies wholly below the log's start.
     pub(crate) fn trim(&mut self, log_start: Offset) {
+        if log_start <= self.from {
+            return;
+        }
         let below = self.place_of(log_start);
         self.keep_last(self.extents.len() - below);
     }

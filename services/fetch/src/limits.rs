@@ -47,15 +47,19 @@ pub const COLD_SHARE_BYTES: u64 = 4 * 1024 * 1024;
 /// others to the oldest records.
 pub const COLD_TURNS: u64 = 4;
 /// Bytes a second of old records that are always served, all together, however late the process is.
-pub const COLD_PACE_MIN: u64 = 32 * 1024 * 1024;
+/// Of what is loaded for an answer or is in it, whichever is more.
+pub const COLD_PACE_MIN: u64 = 8 * 1024 * 1024;
 /// Bytes a second of old records, all together, when they begin to be read while the tail is.
-pub const COLD_PACE_START: u64 = 64 * 1024 * 1024;
+pub const COLD_PACE_START: u64 = 32 * 1024 * 1024;
 const _: () = assert!(COLD_PACE_MIN <= COLD_PACE_START);
 /// How long an answer with old records waits for its turn while the tail is yielded to.
 pub const COLD_PACE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// Bytes of an answer with old records while the tail is yielded to: larger ones come in bursts.
+/// Answers that a second of the pace is cut into: larger ones come in bursts.
+pub const PACED_ANSWERS_PER_SECOND: u64 = 16;
+/// Bytes of an answer with old records while the tail is yielded to, however fast the pace is.
 pub const PACED_ANSWER_BYTES: u32 = 2 * 1024 * 1024;
-/// Bytes that such an answer loads: pieces of many segments cost a block each, all at one time.
+/// Bytes that such an answer loads, a smaller one in proportion: pieces of many segments cost a
+/// block each, all at one time.
 pub const PACED_LOADS_BYTES: u64 = 4 * 1024 * 1024;
 /// How often a reader that does not go where it is sent is sent again.
 pub const REDIRECT_EVERY: Duration = Duration::from_secs(30);

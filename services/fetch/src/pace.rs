@@ -15,7 +15,10 @@ use esker_env::{Clock, Shutdown};
 use esker_types::MonotonicTime;
 use tokio::sync::Notify;
 
-use crate::limits::{COLD_PACE_MIN, COLD_PACE_START, COLD_PACE_WAIT_MAX};
+use crate::limits::{
+    COLD_PACE_MIN, COLD_PACE_START, COLD_PACE_WAIT_MAX, PACED_ANSWER_BYTES,
+    PACED_ANSWERS_PER_SECOND, PACED_LOADS_BYTES,
+};
 
 /// How long after its last answer the tail is still yielded to.
 const TAIL_FOR: Duration = Duration::from_secs(1);
@@ -94,6 +97,28 @@ impl Controller {
             }
         };
         self.pace
+    }
+}
+
+/// What one answer may have, and load, at a pace: each takes the store and the processor for a
+/// moment, so a slow pace is one of small answers and not of rare ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portion {
+    pub(crate) answer_bytes: u32,
+    pub(crate) load_bytes: u64,
+}
+
+impl Portion {
+    /// At so many bytes a second.
+    pub(crate) fn at(pace: u64) -> Self {
+        let bytes = u32::try_from(pace / PACED_ANSWERS_PER_SECOND).unwrap_or(u32::MAX);
+        let answer_bytes = bytes.min(PACED_ANSWER_BYTES);
+        let most = u64::from(PACED_ANSWER_BYTES);
+        let load_bytes = PACED_LOADS_BYTES * u64::from(answer_bytes) / most;
+        Self {
+            answer_bytes,
+            load_bytes,
+        }
     }
 }
 

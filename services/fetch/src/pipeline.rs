@@ -19,10 +19,9 @@ use crate::ahead::ReadAhead;
 use crate::assemble::{Assembled, Assembler, Limit, Progress};
 use crate::cold::ColdReads;
 use crate::error::ReadError;
-use crate::limits::{PACED_ANSWER_BYTES, PACED_LOADS_BYTES};
 use crate::locate::{Located, Locator, ReadIntent};
 use crate::metrics::Counters;
-use crate::pace::{ColdPace, TailLook};
+use crate::pace::{ColdPace, Portion, TailLook};
 use crate::planner::{self, PartPlan, ReadPlan, Span, order};
 use crate::reader::{Hands, ReadOn, Reader, Remedy, SpanBytes, Trouble};
 use crate::slices::Slices;
@@ -200,14 +199,15 @@ impl Pipeline {
             located
                 .any(|at| matches!(at, Located::Ready(stretch) if is_tail(look, stretch) == tail))
         };
-        let is_paced = self.pace.bytes_per_second().is_some() && has(false) && !has(true);
-        if !is_paced {
+        let pace = self.pace.bytes_per_second();
+        let Some(pace) = pace.filter(|_| has(false) && !has(true)) else {
             return self.read_granted(job, located, plan, job.bytes_max).await;
-        }
-        let bytes_max = PACED_ANSWER_BYTES.max(job.bytes_min).min(job.bytes_max);
+        };
+        let portion = Portion::at(pace);
+        let bytes_max = portion.answer_bytes.max(job.bytes_min).min(job.bytes_max);
         // Whatever it keeps blocks for, each of them is loaded.
         let all = |_: usize| Heat::Cold;
-        let (plan, bytes_max) = self.cut(job, located, bytes_max, PACED_LOADS_BYTES, all);
+        let (plan, bytes_max) = self.cut(job, located, bytes_max, portion.load_bytes, all);
         let is_cut = plan.available_bytes > u64::from(bytes_max);
         let loads = self.reader.cold_bytes(&plan, all);
         let answers = plan.available_bytes.min(u64::from(bytes_max));

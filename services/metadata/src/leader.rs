@@ -21,7 +21,9 @@ use bytes::Bytes;
 use esker_chain::Chain;
 use esker_env::{Env, Shutdown};
 use esker_groups::{GroupConfig, GroupCoordinator, Moment};
-use esker_journal::{JournalEvents, JournalFailure, JournalWriter, LeaderInfo, TryAppendError};
+use esker_journal::{
+    JournalEvent, JournalEvents, JournalFailure, JournalWriter, LeaderInfo, TryAppendError,
+};
 use esker_metadata_api::{FeedUpdate, TopicTable};
 use esker_sequencer::Sequencer;
 use esker_types::{ClusterId, MonotonicTime, SequencerEpoch};
@@ -43,6 +45,11 @@ use questions::Questions;
 /// A tick at least this often while anything waits for time to pass.
 const TICK_MIN: Duration = Duration::from_millis(20);
 const TICK_MAX: Duration = Duration::from_millis(500);
+/// Bytes of durable commands that are applied before requests are heard again: no more than a full
+/// checkpoint command, some 500 batches, about a millisecond.
+const APPLIED_AT_ONCE_BYTES: usize = 16 * 1024;
+/// Requests that are heard then, at most: what is durable frees memory.
+const REQUESTS_BETWEEN: usize = 32;
 
 /// What the loop works with.
 #[derive(Clone, Debug)]
@@ -188,16 +195,20 @@ impl Leader {
             let has_room = self.outbox.len() < COMMANDS_WAITING_MAX;
             let until_tick = self.tick_due().since(self.now());
             tokio::select! {
-                biased; // what is durable first: it frees memory and answers callers
-                event = events.next() => match event {
-                    Some(event) => self.journal_events(event, &mut events),
-                    None => return LeaderEnd::Stopped,
-                },
+                biased; // few of these come; then what is durable: it frees memory, answers callers
+                () = shutdown.requested() => return self.stop(&mut events).await,
                 done = self.work.next(), if self.work.is_busy() => self.chain_done(done),
                 checked = self.questions.checked(), if self.questions.is_checking() => {
                     self.epoch_checked(checked);
                 }
-                () = shutdown.requested() => return self.stop(&mut events).await,
+                event = events.next() => match event {
+                    Some(event) => {
+                        if self.journal_events(event, &mut events) {
+                            self.requests_between(&mut requests);
+                        }
+                    }
+                    None => return LeaderEnd::Stopped,
+                },
                 Some(request) = requests.recv(), if has_room => self.request(request),
                 () = clock.sleep(until_tick) => {}
             }
@@ -215,13 +226,37 @@ impl Leader {
         }
     }
 
-    /// This event, and those that came with it.
-    fn journal_events(&mut self, first: esker_journal::JournalEvent, events: &mut JournalEvents) {
-        self.journal_event(first);
-        while self.end.is_none()
-            && let Some(Some(event)) = events.next().now_or_never()
-        {
+    /// This event, and those that came with it, until as many bytes were applied as callers can
+    /// wait for: whether it stopped for that.
+    fn journal_events(&mut self, first: JournalEvent, events: &mut JournalEvents) -> bool {
+        let mut applied = 0;
+        let mut next = Some(first);
+        while let Some(event) = next {
+            if let JournalEvent::Durable { command, .. } = &event {
+                applied += command.len();
+            }
             self.journal_event(event);
+            if self.end.is_some() {
+                return false;
+            }
+            if applied >= APPLIED_AT_ONCE_BYTES {
+                return true;
+            }
+            next = events.next().now_or_never().flatten();
+        }
+        false
+    }
+
+    /// Requests that came meanwhile: they do not wait for all of a large checkpoint.
+    fn requests_between(&mut self, requests: &mut mpsc::Receiver<Request>) {
+        for _ in 0..REQUESTS_BETWEEN {
+            if self.outbox.len() >= COMMANDS_WAITING_MAX {
+                return;
+            }
+            let Ok(request) = requests.try_recv() else {
+                return;
+            };
+            self.request(request);
         }
     }
 

@@ -21,8 +21,9 @@ pub const CHECKPOINT_LAG_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Batches reserved and undecided, of all sessions; beyond, reservations wait. About 200 bytes
 /// each.
 pub const UNDECIDED_BATCHES_MAX: usize = 1_000_000;
-/// Bytes at which a checkpoint command takes no further segment.
-pub const CHECKPOINT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes at which a checkpoint command takes no further segment: some 500 batches. Several commands
+/// share a put of the journal; each is applied in one go, while nobody is answered.
+pub const CHECKPOINT_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of one command: a checkpoint of the largest segment fits, and the journal takes it.
 pub const LOG_COMMAND_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Smallest snapshot part that can be asked for: the largest record of a snapshot fits.

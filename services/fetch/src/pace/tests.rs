@@ -7,7 +7,6 @@ use esker_types::Timestamp;
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::*;
-use crate::limits::PACED_ANSWER_BYTES;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -56,7 +55,7 @@ fn late_windows_cut_the_pace_to_its_least_and_quiet_ones_end_it() {
 
     let grown = controller.turn(window(0, true, 3 * MIB)).unwrap();
     assert_eq!(grown, COLD_PACE_MIN + COLD_PACE_MIN / 20);
-    let quiet = (0..120).find(|_| controller.turn(window(0, true, 3 * MIB)).is_none());
+    let quiet = (0..150).find(|_| controller.turn(window(0, true, 3 * MIB)).is_none());
     assert!(quiet.is_some(), "{controller:?}");
 }
 
@@ -154,17 +153,34 @@ async fn a_late_process_paces_old_records_while_the_tail_is_read_and_rests_after
 }
 
 #[test]
+fn a_slow_pace_is_one_of_small_answers() {
+    let portion = |pace| {
+        let portion = Portion::at(pace);
+        (portion.answer_bytes, portion.load_bytes)
+    };
+    let most = PACED_ANSWER_BYTES;
+    let least = u32::try_from(COLD_PACE_MIN / PACED_ANSWERS_PER_SECOND).unwrap();
+
+    assert_eq!(portion(COLD_PACE_MIN), (least, PACED_LOADS_BYTES / 4));
+    assert_eq!(portion(COLD_PACE_START), (most, PACED_LOADS_BYTES));
+    assert_eq!(portion(u64::MAX), (most, PACED_LOADS_BYTES));
+}
+
+#[test]
 fn turns_follow_one_another_and_none_waits_past_the_limit() {
     let clock = Arc::new(LateClock::default());
     let (_, shutdown) = Shutdown::new();
     let (pace, _) = ColdPace::new(clock, shutdown);
-    let answer = u64::from(PACED_ANSWER_BYTES);
+    let answer = u64::from(Portion::at(COLD_PACE_MIN).answer_bytes);
     assert_eq!(pace.reserve(answer), None, "no pace, no turns");
 
     pace.publish(Some(COLD_PACE_MIN));
     assert_eq!(pace.reserve(answer), None, "the first goes at once");
     let second = pace.reserve(answer).unwrap();
-    assert_eq!(second, Duration::from_micros(1_000_000 / 16));
+    assert_eq!(
+        second,
+        Duration::from_micros(1_000_000 / PACED_ANSWERS_PER_SECOND)
+    );
     let mut waits = (0..100).map(|_| pace.reserve(answer).unwrap());
     assert_eq!(waits.next(), Some(second * 2));
     assert_eq!(waits.max(), Some(COLD_PACE_WAIT_MAX));
