@@ -25,6 +25,8 @@ pub(crate) struct Load<'a> {
     pub(crate) in_flight: u32,
     pub(crate) record_bytes: u32,
     pub(crate) seconds: u64,
+    /// As on another machine: with processor time that nobody else wants.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Load<'_> {
@@ -39,6 +41,7 @@ impl Load<'_> {
             in_flight: 5,
             record_bytes: 1024,
             seconds,
+            is_elsewhere: false,
         }
     }
 }
@@ -97,7 +100,11 @@ pub(crate) async fn run(bootstrap: SocketAddr, load: Load<'_>) -> anyhow::Result
         ("--in-flight", u64::from(load.in_flight)),
         ("--record-bytes", u64::from(load.record_bytes)),
     ];
-    let mut program: Program = esker()?
+    let program = match load.is_elsewhere {
+        true => Program::new_elsewhere(esker_testkit::esker_binary()?),
+        false => esker()?,
+    };
+    let mut program = program
         .args(["bench", load.mode, "-o", "json", "--bootstrap"])
         .args([bootstrap.to_string()])
         .limit(Duration::from_secs(load.seconds).saturating_add(SLACK));

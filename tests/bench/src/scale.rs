@@ -68,15 +68,16 @@ impl Scale {
 /// Runs the parts; what is measured is written behind each, into what the file has already.
 pub(crate) async fn run(plan: Plan, parts: &[Part], out: &Path) -> anyhow::Result<()> {
     let mut scale = Scale::read(out).unwrap_or_default();
-    scale.about = crate::suite::machine()?;
-    let build = if cfg!(debug_assertions) {
-        "dev"
-    } else {
-        "release"
-    };
-    scale
-        .about
-        .insert("client build".to_owned(), build.to_owned());
+    // A part that is run again tells its machine itself, if it may be another one.
+    if scale.about.is_empty() || parts.len() == Part::ALL.len() {
+        scale.about = crate::suite::machine()?;
+        let build = match cfg!(debug_assertions) {
+            true => "dev",
+            false => "release",
+        };
+        let build = ("client build".to_owned(), build.to_owned());
+        scale.about.extend([build]);
+    }
     for part in parts {
         match part {
             Part::Grow => scale.grow = Some(Box::pin(grow::run(plan)).await?),

@@ -16,6 +16,7 @@ pub(crate) struct Tools {
     class_path: String,
     logging: PathBuf,
     bootstrap: String,
+    is_elsewhere: bool,
 }
 
 /// What ProducerPerformance tells at its end.
@@ -51,12 +52,25 @@ impl Tools {
             class_path: class_path.trim().to_owned(),
             logging: bootstrapped("jvm/log4j2.properties", "jvm")?,
             bootstrap: bootstrap.to_string(),
+            is_elsewhere: false,
         })
+    }
+
+    /// As on another machine: with processor time that nobody else wants.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self {
+            is_elsewhere: true,
+            ..self
+        }
     }
 
     async fn run(&self, class: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let logging = format!("-Dlog4j2.configurationFile={}", self.logging.display());
-        let ran = Program::new("java")
+        let java = match self.is_elsewhere {
+            true => Program::new_elsewhere("java"),
+            false => Program::new("java"),
+        };
+        let ran = java
             .args(["-Xms512m", "-Xmx512m", &logging, "-cp", &self.class_path])
             .args([&format!("org.apache.kafka.tools.{class}")])
             .args(["--bootstrap-server", &self.bootstrap])

@@ -51,6 +51,13 @@ impl Program {
         }
     }
 
+    /// The same, with processor time that nobody else wants (`SCHED_IDLE`): a program that stands
+    /// for one on another machine.
+    #[must_use]
+    pub fn new_elsewhere(name: impl AsRef<OsStr>) -> Self {
+        Self::new("chrt").args(["--idle", "0"]).args([name])
+    }
+
     /// Adds arguments.
     #[must_use]
     pub fn args<T: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {

@@ -115,6 +115,11 @@ fn write_grown(grown: &Grown, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where a part ran that may have been run again by itself.
+fn ran_on(processor: Option<&str>) -> String {
+    processor.map_or_else(String::new, |name| format!(" Ran on {name}."))
+}
+
 fn write_compared(compared: &Compared, text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,
@@ -122,8 +127,10 @@ fn write_compared(compared: &Compared, text: &mut String) -> anyhow::Result<()> 
          fetch and 2 metadata, by turns on one cluster: {} rounds of {} s, medians. A request \
          every 20 ms to each process that leads, timed from its tick. *Without keys*: its \
          records go to one partition, another one each time, as Kafka's producers do. *With \
-         keys*: each record to another partition.\n",
-        compared.rounds, compared.seconds
+         keys*: each record to another partition.{}\n",
+        compared.rounds,
+        compared.seconds,
+        ran_on(compared.processor.as_deref())
     )?;
     writeln!(
         text,

@@ -44,6 +44,9 @@ pub(crate) struct Pair {
 /// All of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Compared {
+    /// Where it ran: parts may be run again on another machine.
+    #[serde(default)]
+    pub(crate) processor: Option<String>,
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
     pub(crate) pairs: Vec<Pair>,
@@ -58,6 +61,7 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<Compared> {
     let few = led_by_all(&client, cluster.ingest.len()).await?;
     crate::workloads::create_topic(&client, MANY.0, MANY.1).await?;
     let mut compared = Compared {
+        processor: crate::suite::machine()?.remove("processor"),
         rounds: plan.rounds,
         seconds: plan.seconds,
         pairs: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use esker_env::Env;
 use esker_kafka::client::{Client, FetchOptions};
 use esker_record::split_batches;
-use futures::future::join_all;
+use futures::future::{self, join_all};
 
 use super::{BULK, Figures, MODERATE_PER_SECOND, PARTITIONS, percentile, topic};
 use crate::contender::Running;
@@ -14,41 +14,43 @@ use crate::own::{self, Load};
 use crate::suite::Plan;
 use crate::tools::Tools;
 
-/// Who reads the bulk topic again and again beside the tail.
+/// Who reads the bulk topic, and begins again when it is through, beside the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CatchUp {
     Nobody,
-    /// `esker bench consume`: about a processor-second per GiB of its own.
+    /// `esker bench consume`, with processor time that nobody else wants: a reader on another
+    /// machine, as catching up is in the field.
     Light,
-    /// ConsumerPerformance, whose JVM takes eight, of the same two cores here.
+    /// ConsumerPerformance, in the same way.
     Kafka,
+    /// ConsumerPerformance as one more process on the same cores: its JVM takes eight
+    /// processor-seconds for each GiB of what the load and the server have too.
+    KafkaBeside,
 }
-
-/// A second of reading at a time, so that the last one ends soon after the load.
-const LIGHT_SECONDS: u64 = 1;
 
 /// How long a producer's start is left out, its JVM's compilation above all; no more than a quarter
 /// of the run.
 const START: Duration = Duration::from_secs(5);
 
-/// Three runs of equal length on one topic each: quiet, then beside one and the other reader.
+/// Runs of equal length on one topic each: quiet, then beside each reader.
 pub(super) async fn run(on: &Running, plan: &Plan) -> anyhow::Result<Figures> {
     let mut quiet = tailed(on, plan, "tail-quiet", CatchUp::Nobody).await?;
-    let mut light = tailed(on, plan, "tail-light", CatchUp::Light).await?;
-    let mut busy = tailed(on, plan, "tail-busy", CatchUp::Kafka).await?;
-    let (quiet_p99, busy_p99) = (percentile(&mut quiet, 99)?, percentile(&mut busy, 99)?);
-    let light_p99 = percentile(&mut light, 99)?;
-    Ok(Figures::from([
+    let quiet_p99 = percentile(&mut quiet, 99)?;
+    let mut figures = Figures::from([
         ("tail_p50_ms".to_owned(), percentile(&mut quiet, 50)?),
         ("tail_p99_ms".to_owned(), quiet_p99),
-        ("tail_p99_light_reader_ms".to_owned(), light_p99),
-        (
-            "tail_p99_light_reader_ratio".to_owned(),
-            light_p99 / quiet_p99.max(1.0),
-        ),
-        ("tail_p99_catching_up_ms".to_owned(), busy_p99),
-        ("tail_p99_ratio".to_owned(), busy_p99 / quiet_p99.max(1.0)),
-    ]))
+    ]);
+    for (name, reader) in [
+        ("light_reader_elsewhere", CatchUp::Light),
+        ("kafka_reader_elsewhere", CatchUp::Kafka),
+        ("kafka_reader_on_same_cores", CatchUp::KafkaBeside),
+    ] {
+        let topic = format!("tail-{name}");
+        let p99 = percentile(&mut tailed(on, plan, &topic, reader).await?, 99)?;
+        figures.insert(format!("tail_p99_{name}_ms"), p99);
+        figures.insert(format!("tail_p99_{name}_ratio"), p99 / quiet_p99.max(1.0));
+    }
+    Ok(figures)
 }
 
 /// Milliseconds from the producer's timestamp to the receipt, of each batch behind the start.
@@ -72,27 +74,45 @@ async fn tailed(
         told
     };
     let scan = async {
-        while catch_up != CatchUp::Nobody && !over.load(Ordering::Relaxed) {
-            if catch_up == CatchUp::Kafka {
-                tools.consume(BULK, plan.records).await?;
-                continue;
-            }
-            let load = Load {
-                topic: Some(BULK),
-                ..Load::usual("consume", LIGHT_SECONDS)
-            };
-            own::run(on.bootstrap, load).await?;
+        if catch_up == CatchUp::Nobody {
+            future::pending::<()>().await;
         }
-        anyhow::Ok(())
+        loop {
+            if let Err(error) = read_all(on, plan, catch_up).await {
+                break error;
+            }
+        }
     };
-    let (told, scanned, readers) = futures::join!(load, scan, readers);
+    // Whoever still catches up then is stopped.
+    let (told, readers) = tokio::select! {
+        ended = future::join(load, readers) => ended,
+        error = scan => return Err(error.context("the reader that catches up")),
+    };
     told?;
-    scanned?;
     let mut all = Vec::new();
     for reader in readers {
         all.extend(reader?);
     }
     Ok(all)
+}
+
+/// The bulk topic from its start.
+async fn read_all(on: &Running, plan: &Plan, reader: CatchUp) -> anyhow::Result<()> {
+    let tools = Tools::new(on.bootstrap)?;
+    match reader {
+        CatchUp::Nobody => {}
+        CatchUp::Light => {
+            let load = Load {
+                topic: Some(BULK),
+                is_elsewhere: true,
+                ..Load::usual("consume", plan.seconds)
+            };
+            own::run(on.bootstrap, load).await?;
+        }
+        CatchUp::Kafka => drop(tools.elsewhere().consume(BULK, plan.records).await?),
+        CatchUp::KafkaBeside => drop(tools.consume(BULK, plan.records).await?),
+    }
+    Ok(())
 }
 
 async fn follow(
