@@ -10,7 +10,7 @@ pub const KNOWN_SEEDS: &[(Planted, u64)] = &[
     (Planted::ExistsIsSuccess, 1),
     (Planted::AnotherIsOurs, 1),
     (Planted::SealDeleted, 2),
-    (Planted::SealTooHigh, 2),
+    (Planted::SealTooHigh, 4),
     (Planted::RecoveryWithoutSeal, 4),
     (Planted::RecoveryFromZero, 1),
     (Planted::SessionSkipped, 1),
@@ -23,7 +23,7 @@ pub const KNOWN_SEEDS: &[(Planted, u64)] = &[
     (Planted::UnknownTopicUnconfirmed, 1),
     (Planted::CacheKeyWithoutSession, 1),
     (Planted::CrcUnchecked, 17),
-    (Planted::StaleOutOfRange, 6),
+    (Planted::StaleOutOfRange, 14),
     (Planted::CommitAnyGeneration, 6),
     (Planted::JournalAnswersOutOfOrder, 45),
     (Planted::JournalSealIsSuccess, 2),
@@ -36,7 +36,7 @@ pub const KNOWN_SEEDS: &[(Planted, u64)] = &[
     (Planted::JournalLeadsBeforeHead, 7),
     (Planted::JournalNewestDoneDeleted, 1),
     (Planted::JournalCheckedInFlight, 65),
-    (Planted::JournalCheckServesLater, 57),
+    (Planted::JournalCheckServesLater, 69),
 ];
 
 /// The seed that is known to show this bug.

@@ -47,7 +47,7 @@ pub const KNOWN_SEEDS: &[(Planted, u64)] = &[
     (Planted::GenerationGivenTwice, 10),
     (Planted::GenerationBeforeDurable, 4),
     (Planted::CommitOfAnyone, 1),
-    (Planted::UnknownIsSuccess, 11),
+    (Planted::UnknownIsSuccess, 13),
 ];
 
 /// Simulated minutes of a hunt's runs, as a rule.
