@@ -97,6 +97,11 @@ impl Batcher {
         self.ready.front().map(|batch| batch.slot.received())
     }
 
+    /// Bytes of the batches that are ready.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes
+    }
+
     /// Nothing is here at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.held.values().all(|lane| lane.waiting.is_empty())

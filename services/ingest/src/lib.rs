@@ -26,6 +26,7 @@ mod pool;
 mod produce_core;
 mod reply;
 mod reserver;
+mod rest;
 mod session;
 mod slots;
 mod unplaced;

@@ -29,9 +29,15 @@ pub const BATCH_OVERHEAD_BYTES: usize = 512;
 pub const LINGER_MAX: Duration = Duration::from_secs(10);
 /// While segments are in flight, how long a batch waits at least for others to come with it.
 pub const BURST_GAP: Duration = Duration::from_millis(5);
-/// With nothing in flight, how long a batch waits at most for as many requests as came with the
-/// last segment: about what a client takes from an answer to its next request.
+/// With nothing in flight, how long a batch waits for as many requests as came with the last
+/// segment: about what a client takes from an answer to its next request.
 pub const COMPANY_GAP: Duration = Duration::from_millis(2);
+/// Longest rest of the store between two small segments.
+pub const REST_MAX: Duration = Duration::from_millis(10);
+/// A segment of at least so many bytes is worth a put at once.
+pub const RESTING_BYTES_MAX: u64 = 256 << 10;
+/// Where rests bring nobody, one in at most about so many segments has one still.
+pub const VAIN_RESTS_MAX: u32 = 255;
 /// A client's shorter timeout is read as this one: a put takes a few hundred milliseconds, and
 /// an answer that comes after the client's own timeout harms nobody.
 pub const PRODUCE_TIMEOUT_MIN: Duration = Duration::from_secs(1);

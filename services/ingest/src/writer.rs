@@ -108,6 +108,9 @@ impl<O: Outgoing> Writer<O> {
         }
         self.give_up_stalled(now);
         self.register(now);
+        if self.session.as_ref().is_none_or(Session::is_idle) {
+            self.pace.settled(now);
+        }
         self.reserve(now);
         let in_flight = self.session.as_ref().map_or(0, Session::in_flight_count);
         self.metrics.in_flight(in_flight);

@@ -9,7 +9,7 @@ mod tail;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
 use esker_kafka::client::{Client, NewTopic};
 
@@ -275,14 +275,6 @@ async fn end_to_end(on: &Running) -> anyhow::Result<Figures> {
         ("p50_ms".to_owned(), told.p50_ms),
         ("p99_ms".to_owned(), told.p99_ms),
     ]))
-}
-
-/// The value below which `percent` of a sample lies.
-fn percentile(sample: &mut [i64], percent: usize) -> anyhow::Result<f64> {
-    sample.sort_unstable();
-    let place = (sample.len() * percent / 100).min(sample.len().saturating_sub(1));
-    let value = sample.get(place).copied().context("an empty sample")?;
-    Ok(numbers::of(u64::try_from(value.max(0))?))
 }
 
 fn seconds(plan: &Plan) -> Duration {

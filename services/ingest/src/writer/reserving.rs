@@ -90,7 +90,7 @@ impl<O: Outgoing> Writer<O> {
     pub(super) fn linger_end(&self, session: &Session) -> Option<MonotonicTime> {
         let first = self.batcher.first_received()?;
         match session.in_flight_count() {
-            0 => self.pace.company_until(first),
+            0 => self.pace.company_until(first, self.batcher.ready_bytes()),
             _ => Some(self.pace.next(first)),
         }
     }

@@ -103,6 +103,35 @@ async fn batches_that_come_while_a_put_is_under_way_share_the_next_ones() {
     assert_eq!(world.numbers().await, (0..20).collect::<Vec<_>>());
 }
 
+/// Puts of 8 ms for 300 requests of an open loop, 3 ms apart.
+async fn puts_of_an_open_loop(config: IngestConfig) -> usize {
+    let world = world_with(config);
+    world.slow_puts(8);
+    let mut answers = FuturesUnordered::new();
+    for number in 0..300 {
+        answers.push(world.send(TestBatch::plain(number)).await);
+        world.sleep(3).await;
+    }
+    while let Some(row) = answers.next().await {
+        assert_eq!(row.error_code, 0);
+    }
+    world.puts()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quick_store_rests_about_as_long_as_its_puts_take() {
+    let resting = puts_of_an_open_loop(IngestConfig::default()).await;
+    let never = IngestConfig {
+        linger: std::time::Duration::ZERO,
+        ..IngestConfig::default()
+    };
+    let busy = puts_of_an_open_loop(never).await;
+
+    // 900 ms in puts of 8 ms with as long a rest; without a linger nothing waits at all.
+    assert!((48..=62).contains(&resting), "{resting} puts");
+    assert_eq!(busy, 300);
+}
+
 /// Batches a second of a client that keeps `in_flight` requests under way, with 200 ms puts.
 async fn rate(in_flight: usize) -> u32 {
     let world = world();
