@@ -3,8 +3,8 @@
 //! While somebody at the tail was answered within [`TAIL_FOR`] and old records are read, a task
 //! sleeps for [`SAMPLE_EVERY`] again and again and looks how late it wakes: what everything else on
 //! the runtime, and on the machine, feels too. Old records begin with [`COLD_PACE_START`], which
-//! quiet windows raise to none within a second; late ones cut it, and what comes after gives little
-//! back at a time. Below [`COLD_PACE_MIN`], and below twice what the tail reads, it never goes, so
+//! quiet windows raise to none within 5 s; late ones cut it, and what comes after gives little back
+//! at a time. Below [`COLD_PACE_MIN`], and below twice what the tail reads, it never goes, so
 //! that whoever is behind gets there. An answer waits [`COLD_PACE_WAIT_MAX`] at most.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -48,8 +48,8 @@ struct Window {
     cold_bytes: u64,
 }
 
-/// Decides the pace: down to half when a look came late; when none did, up by half at first, and by
-/// a twentieth once one was late.
+/// Decides the pace: down to half when a look came late; when none did, up by a tenth at first, and
+/// by a hundredth once one was late: what is too much is seen when it hurts already.
 #[derive(Debug, Default)]
 struct Controller {
     /// Bytes a second; `None`: as fast as can be.
@@ -81,6 +81,8 @@ impl Controller {
         let least = COLD_PACE_MIN.max(self.hot_rate.saturating_mul(2));
         self.pace = match self.pace {
             _ if !window.has_tail => None,
+            // Nobody read old records: it was not them, and nothing was learned of more.
+            before if window.cold_bytes == 0 => before,
             before if window.late > 0 => {
                 self.was_late = true;
                 let before = before.unwrap_or(FREE).min(self.cold_rate);
@@ -89,9 +91,9 @@ impl Controller {
             None => None,
             Some(before) => {
                 let more = if self.was_late {
-                    before / 20
+                    before / 100
                 } else {
-                    before / 2
+                    before / 10
                 };
                 Some((before + more).max(least)).filter(|pace| *pace < FREE)
             }

@@ -30,7 +30,7 @@ fn who_is_not_late_is_not_paced_and_who_has_no_tail_neither() {
 }
 
 #[test]
-fn old_records_begin_slowly_and_without_late_windows_are_free_within_a_second() {
+fn old_records_begin_slowly_and_without_late_windows_are_free_within_seconds() {
     assert_eq!(Controller::begin(false).pace, None, "there is no tail");
     let mut controller = Controller::begin(true);
     assert_eq!(controller.pace, Some(COLD_PACE_START));
@@ -40,7 +40,7 @@ fn old_records_begin_slowly_and_without_late_windows_are_free_within_a_second() 
         windows += 1;
     }
     let sample = SAMPLE_EVERY * WINDOW;
-    assert!(sample * windows <= Duration::from_secs(1), "{windows}");
+    assert!(sample * windows <= Duration::from_secs(5), "{windows}");
 }
 
 #[test]
@@ -54,9 +54,19 @@ fn late_windows_cut_the_pace_to_its_least_and_quiet_ones_end_it() {
     assert_eq!(paces.last(), Some(&COLD_PACE_MIN));
 
     let grown = controller.turn(window(0, true, 3 * MIB)).unwrap();
-    assert_eq!(grown, COLD_PACE_MIN + COLD_PACE_MIN / 20);
-    let quiet = (0..150).find(|_| controller.turn(window(0, true, 3 * MIB)).is_none());
+    assert_eq!(grown, COLD_PACE_MIN + COLD_PACE_MIN / 100);
+    let quiet = (0..700).find(|_| controller.turn(window(0, true, 3 * MIB)).is_none());
     assert!(quiet.is_some(), "{controller:?}");
+}
+
+#[test]
+fn a_window_without_old_records_changes_nothing() {
+    let mut controller = Controller::begin(true);
+    let before = controller.turn(window(1, true, MIB));
+    assert!(before.is_some());
+
+    assert_eq!(controller.turn(window(WINDOW, true, 0)), before);
+    assert_eq!(controller.turn(window(0, true, 0)), before);
 }
 
 #[test]
