@@ -3,9 +3,9 @@
 //! Where requests keep coming while puts are in flight, a segment that follows each put at once
 //! keeps the store busy all the time, with a put for every request or two. So after a put the next
 //! one waits about as long as it took, at most [`REST_MAX`], until one request more has come than
-//! for the last segment. Nobody waits who comes while nothing is in flight: one client that sends
-//! one request at a time is never held up. Where rests bring nobody, as with clients that wait for
-//! all their answers, they become seldom: one in up to [`VAIN_RESTS_MAX`] segments.
+//! for the last segment. Requests that come while nothing is in flight begin no rest: one client
+//! that sends one at a time is never held up. Where rests bring nobody, as with clients that wait
+//! for all their answers, they become seldom: one in up to [`VAIN_RESTS_MAX`] segments.
 
 use std::time::Duration;
 
